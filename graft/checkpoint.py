@@ -1,0 +1,93 @@
+"""Training checkpoints: what graft adds to them, and how an encoder comes out again without running anything stored."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from graft.clip import identity_of
+from graft.encoders import TowerConfig, build_encoder
+from graft.errors import GraftError, first_line
+
+
+@dataclass(frozen=True)
+class LoadedEncoder:
+    """An encoder out of a training checkpoint, in eval mode.
+
+    Attributes:
+        encoder: uint8 [B, 3, H, W] -> float32 unit [B, D].
+        dim: D.
+        sensor: name in `sensors.yaml` of the tiles it was trained on.
+        radiometry: how those tiles were rendered.
+        teacher: `name`, `identity` and `dim` of the teacher.
+        logit_scale: 1 / temperature of the training loss.
+        sha256: identity of the encoder's weights.
+        step: optimiser steps taken.
+    """
+
+    encoder: nn.Module
+    dim: int
+    sensor: str
+    radiometry: str
+    teacher: dict[str, Any]
+    logit_scale: float
+    sha256: str
+    step: int
+
+
+CHECKPOINT_KEY = "graft"
+
+
+def checkpoint_card(config: TowerConfig, **facts: object) -> dict[str, object]:
+    """The plain dictionary under `CHECKPOINT_KEY` of a training checkpoint; read back by `load_encoder`."""
+    return {"format": 1, "encoder": asdict(config), **facts}
+
+
+def encoder_of(checkpoint: dict[str, Any]) -> TowerConfig:
+    """The configuration of the encoder in a loaded checkpoint.
+
+    Raises:
+        GraftError: graft did not write it.
+    """
+    if CHECKPOINT_KEY not in checkpoint:
+        raise GraftError(f"The checkpoint was not written by graft: it has no {CHECKPOINT_KEY!r} entry.")
+    card = dict(checkpoint[CHECKPOINT_KEY]["encoder"])
+    return TowerConfig(**(card | {"mean": tuple(card["mean"]), "std": tuple(card["std"])}))
+
+
+def load_encoder(checkpoint: Path) -> LoadedEncoder:
+    """Load the satellite encoder out of a graft training checkpoint, without running anything stored in it.
+
+    Raises:
+        GraftError: no such file, not a graft checkpoint, or weights that do not fit the architecture it names.
+    """
+    if not checkpoint.is_file():
+        raise GraftError(f"No checkpoint at {checkpoint}. Give the path of a last.ckpt that `main.py fit` wrote.")
+    try:
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise GraftError(f"{checkpoint} is not a checkpoint that loads safely: {first_line(error)}") from error
+    config = encoder_of(content)
+    card = content[CHECKPOINT_KEY]
+    encoder = build_encoder(config)
+    prefix = "encoder."
+    state = {k.removeprefix(prefix): v for k, v in content["state_dict"].items() if k.startswith(prefix)}
+    try:
+        encoder.load_state_dict(state)
+    except RuntimeError as error:
+        raise GraftError(
+            f"The weights in {checkpoint} do not fit the architecture it names ({config.summary}): {first_line(error)}"
+        ) from error
+    encoder.eval().requires_grad_(requires_grad=False)
+    return LoadedEncoder(
+        encoder,
+        config.embed_dim,
+        card["sensor"],
+        card["radiometry"],
+        card["teacher"],
+        card["logit_scale"],
+        identity_of(encoder),
+        content.get("global_step", 0),
+    )

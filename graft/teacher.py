@@ -1,0 +1,83 @@
+"""The frozen CLIP that teaches: photos, tiles and sentences to unit vectors."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from graft.clip import create_clip, identity_of, plain_tower
+from graft.encoders import normalise, pool_tokens, tower_tokens
+
+
+def square_photo(image: Image.Image, size: int) -> Tensor:
+    """A photo upright, RGB, short side resized (bicubic) and centre-cropped: uint8 [3, size, size]."""
+    upright = ImageOps.exif_transpose(image).convert("RGB")
+    square = ImageOps.fit(upright, (size, size), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(square)).permute(2, 0, 1).contiguous()
+
+
+class Teacher:
+    """A frozen CLIP. Not an `nn.Module`, so that it never enters a state_dict and never leaves eval mode.
+
+    Weights are held in `dtype` rather than cast by autocast: a frozen attention layer under bf16 autocast is an
+    order of magnitude slower on a CPU.
+
+    Attributes:
+        name: architecture and weights as configured.
+        identity: hex sha256 of the weights.
+        dim: D.
+        image_size: side S of its photos in pixels.
+        logit_scale: CLIP's own scale of cosines before a softmax.
+    """
+
+    def __init__(
+        self,
+        architecture: str,
+        weights: str | None = None,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        clip = create_clip(architecture, weights)
+        tower = plain_tower(clip.visual, architecture)
+        preprocess = open_clip.get_model_preprocess_cfg(clip)
+        self.name = f"{architecture}/{weights}" if weights else architecture
+        self.identity = identity_of(clip)
+        self.dim: int = tower.output_dim
+        self.image_size: int = tower.image_size[0]
+        self.logit_scale = float(clip.logit_scale.detach().exp())
+        self._mean, self._std = preprocess["mean"], preprocess["std"]
+        self._tokenizer = open_clip.get_tokenizer(architecture)
+        self._dtype = dtype
+        self._clip = clip.to(device=device, dtype=dtype).eval().requires_grad_(requires_grad=False)
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """`name`, `identity` and `dim`, as recorded in `index.json` and in checkpoints."""
+        return {"name": self.name, "identity": self.identity, "dim": self.dim}
+
+    def to(self, device: torch.device | str) -> "Teacher":
+        """Move the towers in place and return self."""
+        self._clip.to(device)
+        return self
+
+    def preprocess_photo(self, image: Image.Image) -> Tensor:
+        """A photo upright, RGB, short side resized to S (bicubic) and centre-cropped: uint8 [3, S, S]."""
+        return square_photo(image, self.image_size)
+
+    @torch.inference_mode()
+    def encode_image(self, image: Tensor) -> Tensor:
+        """Photos, or tiles for the CLIP baseline: uint8 [N, 3, H, W] of any size to float32 [N, D] of unit length."""
+        normalised = normalise(image, self._mean, self._std, self._dtype)
+        return pool_tokens(self._clip.visual, tower_tokens(self._clip.visual, normalised))
+
+    @torch.inference_mode()
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """N sentences to float32 [N, D] of unit length."""
+        tokens = self._tokenizer(list(texts)).to(self._clip.logit_scale.device)
+        return F.normalize(self._clip.encode_text(tokens).float(), dim=-1)
