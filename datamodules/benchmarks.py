@@ -1,0 +1,170 @@
+"""Evaluation data by the shape of the task: labelled folders and patches, each tile read once, in order."""
+
+from pathlib import Path
+from typing import Literal
+
+from lightning import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_info
+from torch.utils.data import DataLoader, DistributedSampler
+
+from graft.fit import Fit
+from graft.labelled import LabelledFolder, LabelledSample, LabelledTiles, collate_labelled
+from graft.patches import LabelledPatches
+from graft.prompts import class_ids
+from graft.sensors import get_sensor
+
+
+class _LabelledTilesModule(LightningDataModule):
+    """Loads one `LabelledTiles` dataset in test; subclasses make it.
+
+    Attributes:
+        multilabel: whether an image has several labels.
+        has_photos: whether tiles come with photos of their place.
+        classes: class ids in label order, checked against the model's words.
+        preprocessing: how a stored image became a tile, for the result row.
+        radiometry: rendering of stored numbers where a sensor row did it, else None.
+    """
+
+    multilabel: bool
+    has_photos: bool
+
+    def __init__(self, classes: str, fit: Fit, image_size: int, batch_size: int, num_workers: int) -> None:
+        super().__init__()
+        self.classes = class_ids(classes)
+        self.preprocessing = "native size" if fit == "native" else f"{fit} to {image_size} px"
+        self.radiometry: str | None = None
+        self._batch_size, self._num_workers = batch_size, num_workers
+        self._dataset: LabelledTiles | None = None
+
+    def _make_dataset(self) -> LabelledTiles:
+        raise NotImplementedError
+
+    def setup(self, stage: str) -> None:
+        """List the files; every process does so for itself."""
+        if self._dataset is None:
+            self._dataset = self._make_dataset()
+            rank_zero_info(
+                f"{len(self._dataset)} tiles of {len(self.classes)} classes, {self._dataset.photo_count} photos, "
+                f"{self._dataset.ignored} other files ignored"
+            )
+
+    def test_dataloader(self) -> DataLoader[LabelledSample]:
+        """This process's share of the tiles, in their order; batches are `graft.batch.LabelledBatch`."""
+        if self._dataset is None:
+            raise RuntimeError("setup() has not run")
+        world = self.trainer.world_size if self.trainer else 1
+        rank = self.trainer.global_rank if self.trainer else 0
+        share = self._dataset.share(rank, world)
+        return DataLoader(
+            share,
+            batch_size=self._batch_size,
+            num_workers=self._num_workers,
+            collate_fn=collate_labelled,
+            # A distributed sampler of one process is a plain sequence that Lightning does not replace by its own,
+            # which would share this share out again.
+            sampler=DistributedSampler(share, num_replicas=1, rank=0, shuffle=False),
+            pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
+        )
+
+
+class ClassificationFolder(_LabelledTilesModule):
+    """Single-label benchmark, one folder per class: EuroSAT, AID, UC Merced, NWPU-RESISC45, the embedded world."""
+
+    multilabel = False
+
+    def __init__(
+        self,
+        root: Path,
+        classes: str,
+        fit: Fit = "native",
+        image_size: int = 224,
+        split: Path | None = None,
+        photos: Path | None = None,
+        photo_size: int = 224,
+        layout: Literal["folders", "names"] = "folders",
+        batch_size: int = 256,
+        num_workers: int = 0,
+    ) -> None:
+        """Take the settings; files are listed in `setup`.
+
+        Args:
+            root: folder of the class folders, or one above it.
+            classes: prompt set (name or path) or text-vector file; its ids are the folders, its order the labels.
+            fit: `native`, `pad_reflect`, `pad_zero` or `resize`, see `graft.fit.fit_tile`.
+            image_size: side in pixels of the fitted tile; without effect under `native`.
+            split: text file naming the images of a split, one a line; all images without it.
+            photos: CSV (tile, path) of ground photos of the same places, for the ceiling.
+            photo_size: side in pixels that photos are decoded to: the teacher's.
+            layout: `folders`, or `names` where the class is the stem of the file name (WHU-RS19's `airport_01.jpg`).
+            batch_size: tiles a step.
+            num_workers: decoding processes; 0 decodes in the main process.
+        """
+        super().__init__(classes, fit, image_size, batch_size, num_workers)
+        self._root, self._fit, self._image_size, self._split = root, fit, image_size, split
+        self._photos, self._photo_size, self._layout = photos, photo_size, layout
+        self.has_photos = photos is not None
+        self.preprocessing = f"8-bit RGB as stored, {self.preprocessing}"
+
+    def _make_dataset(self) -> LabelledTiles:
+        return LabelledFolder(
+            self._root,
+            self.classes,
+            fit=self._fit,
+            image_size=self._image_size,
+            split=self._split,
+            photos=self._photos,
+            photo_size=self._photo_size,
+            layout=self._layout,
+        )
+
+
+class BigEarthNetFolder(_LabelledTilesModule):
+    """Multi-label benchmark in the BigEarthNet v1 layout, bands rendered by a row of `sensors.yaml`."""
+
+    multilabel = True
+
+    def __init__(
+        self,
+        root: Path,
+        classes: str,
+        sensor: str,
+        fit: Fit = "native",
+        image_size: int = 224,
+        split: Path | None = None,
+        photos: Path | None = None,
+        photo_size: int = 224,
+        batch_size: int = 256,
+        num_workers: int = 0,
+    ) -> None:
+        """Take the settings; files are listed in `setup`.
+
+        Args:
+            root: folder of the patch folders, or one above it.
+            classes: prompt set (name or path) or text-vector file; its ids are the labels.
+            sensor: row of `sensors.yaml` that renders the bands.
+            fit: `native`, `pad_reflect`, `pad_zero` or `resize`, see `graft.fit.fit_tile`.
+            image_size: side in pixels of the fitted tile; without effect under `native`.
+            split: text or CSV file, the first column naming the patches of a split; all patches without it.
+            photos: CSV (tile, path) of ground photos of the same places, for the ceiling.
+            photo_size: side in pixels that photos are decoded to: the teacher's.
+            batch_size: tiles a step.
+            num_workers: decoding processes; 0 decodes in the main process.
+        """
+        super().__init__(classes, fit, image_size, batch_size, num_workers)
+        self._root, self._fit, self._image_size, self._split = root, fit, image_size, split
+        self._photos, self._photo_size, self._sensor = photos, photo_size, get_sensor(sensor)
+        self.has_photos = photos is not None
+        self.radiometry = self._sensor.radiometry
+        self.preprocessing = f"{self.radiometry}, {self.preprocessing}"
+
+    def _make_dataset(self) -> LabelledTiles:
+        return LabelledPatches(
+            self._root,
+            self.classes,
+            self._sensor,
+            fit=self._fit,
+            image_size=self._image_size,
+            split=self._split,
+            photos=self._photos,
+            photo_size=self._photo_size,
+        )
