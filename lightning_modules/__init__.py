@@ -1,0 +1,7 @@
+"""Thin LightningModules and callbacks: training and the evaluations."""
+
+from lightning_modules.alignment import GraftAlignment
+from lightning_modules.callbacks import LastCheckpoint, Throughput, TrainingCurves
+from lightning_modules.classification import ZeroShotClassification
+
+__all__ = ["GraftAlignment", "LastCheckpoint", "Throughput", "TrainingCurves", "ZeroShotClassification"]

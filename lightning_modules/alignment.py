@@ -1,0 +1,219 @@
+"""Training: pull a satellite encoder into CLIP's space through photos taken on the ground."""
+
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+from torchmetrics.classification import MulticlassAccuracy
+
+from graft.batch import LabelledBatch, PairBatch
+from graft.checkpoint import CHECKPOINT_KEY, checkpoint_card, encoder_of
+from graft.encoders import encoder_from_clip
+from graft.errors import GraftError
+from graft.gather import gather_candidates
+from graft.losses import Pooling, alignment_loss, pool_photos, similarity
+from graft.metrics import zero_shot_scores
+from graft.prompts import load_prompts, text_vectors
+from graft.schedules import warmup_cosine
+from graft.skips import SkipCounter
+from graft.teacher import Teacher
+
+LARGEST_LOGIT_SCALE = 100.0
+
+
+class GraftAlignment(LightningModule):
+    """Image-level GRAFT (arXiv 2312.06960): one vector per tile, contrasted with the photos inside it.
+
+    The loss is `graft.losses.alignment_loss`. The frozen teacher is not a sub-module, so it is in no checkpoint.
+
+    Args:
+        architecture: of the CLIP that teaches and that the encoder starts from (see `graft.clip.create_clip`).
+        weights: of that CLIP: a tag, a file, or None.
+        encoder: `tower` learns CLIP's own image tower; the controls learn from colour alone.
+        learning_rate: peak of the schedule.
+        weight_decay: of matrices; vectors and scalars have none.
+        warmup_steps: optimiser steps of linear warm-up, before a cosine down to 0.
+        temperature: of the softmax.
+        learn_temperature: learn it, starting there.
+        siblings: whether the denominator of a photo holds the same tile's other photos.
+        symmetric: average with the direction photo to tile.
+        photos: `each` photo is a positive of its own, their `mean` is one, or `attention` weights them.
+        patch_dropout: fraction of patch tokens dropped while training.
+        online_teacher: run the teacher on photos stored in the shards instead of reading its vectors.
+        probe_prompts: prompt set of the validation probe; follows `data.init_args.probe_prompts`.
+        probe_family: prompt family of the probe.
+    """
+
+    def __init__(
+        self,
+        architecture: str = "ViT-B-16-quickgelu",
+        weights: str | None = "openai",
+        encoder: Literal["tower", "mean-colour", "colour-histogram"] = "tower",
+        *,
+        learning_rate: float = 1e-5,
+        weight_decay: float = 1e-2,
+        warmup_steps: int = 1000,
+        temperature: float = 0.07,
+        learn_temperature: bool = False,
+        siblings: bool = True,
+        symmetric: bool = False,
+        photos: Pooling = "each",
+        patch_dropout: float = 0.0,
+        online_teacher: bool = False,
+        probe_prompts: str = "eurosat",
+        probe_family: str = "ground",
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.probe = load_prompts(probe_prompts)
+        self.encoder: nn.Module | None = None
+        self.attention: nn.Linear | None = None
+        log_scale = torch.tensor(1 / temperature).log()
+        if learn_temperature:
+            self.log_scale: Tensor = nn.Parameter(log_scale)
+        else:
+            self.register_buffer("log_scale", log_scale)
+        self.register_buffer("probe_text", torch.empty(0), persistent=False)
+        self.probe_top1 = MulticlassAccuracy(len(self.probe.ids), average="micro")
+        self.probe_top1_macro = MulticlassAccuracy(len(self.probe.ids), average="macro")
+        self.skips = SkipCounter("Copy the shards again, or build them again with graft prepare --overwrite.")
+        self.probe_skips = SkipCounter("Unpack the probe's images (data.init_args.probe) again.")
+        self._teacher: Teacher | None = None
+        self._card: dict[str, Any] = {}
+
+    def configure_model(self) -> None:
+        """Make teacher and encoder, once the data is known to be there, and encode the probe's words.
+
+        Raises:
+            GraftError: no weights, or vectors in the shards that are another teacher's.
+        """
+        if self.encoder is not None:
+            return
+        settings, index = self.hparams, self.trainer.datamodule.index  # type: ignore[attr-defined]  # GroundPairs
+        online = settings["online_teacher"]
+        dtype = torch.bfloat16 if online else torch.float32
+        teacher = Teacher(settings["architecture"], settings["weights"], dtype=dtype)
+        if not online and index.teacher is not None and index.teacher["identity"] != teacher.identity:
+            raise GraftError(
+                f"The vectors in {index.folder} are of teacher {index.teacher['name']} "
+                f"({index.teacher['identity'][:16]}), the configuration names {teacher.name} "
+                f"({teacher.identity[:16]}): set model.init_args.architecture and weights to the shards' teacher, "
+                "or build the shards again with graft prepare --overwrite."
+            )
+        self.encoder, self._tower = encoder_from_clip(
+            settings["architecture"],
+            settings["weights"],
+            kind=settings["encoder"],
+            patch_dropout=settings["patch_dropout"],
+        )
+        if settings["photos"] == "attention":
+            self.attention = nn.Linear(teacher.dim, 1)
+        self.probe_text = text_vectors(teacher.encode_text, self.probe, settings["probe_family"])
+        self._teacher = teacher if online else None
+        self._card = {"sensor": index.sensor, "radiometry": index.radiometry, "teacher": teacher.card}
+
+    def on_fit_start(self) -> None:
+        """Put an online teacher beside the model."""
+        if self._teacher is not None:
+            self._teacher.to(self.device)
+
+    def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
+        """The loss of one batch, in float32."""
+        self.skips.add(len(batch.tile), batch.skipped)
+        ground, mask, photo_id = self._ground(batch), batch.mask, batch.photo_id
+        if self.hparams["photos"] == "mean":
+            ground, mask, photo_id = pool_photos(ground, mask, photo_id)
+        attention = None if self.attention is None else self.attention(ground).squeeze(-1)
+        satellite = self._encode(batch.tile)
+        loss = alignment_loss(
+            satellite,
+            ground,
+            mask,
+            gather_candidates(ground, mask, photo_id, satellite if self.hparams["symmetric"] else None),
+            logit_scale=self.log_scale.exp().clamp(max=LARGEST_LOGIT_SCALE),
+            siblings=self.hparams["siblings"],
+            symmetric=self.hparams["symmetric"],
+            attention=attention,
+        )
+        seen = similarity(satellite, ground, mask)
+        self.log("train/loss", loss, prog_bar=True)
+        self.log_dict(
+            {
+                "train/positive_similarity": seen.positive,
+                "train/negative_similarity": seen.negative,
+                "train/spread": seen.spread,
+                "train/logit_scale": self.log_scale.exp(),
+                "train/skipped": float(self.skips.skipped),
+            }
+        )
+        return loss
+
+    def _encode(self, tile: Tensor) -> Tensor:
+        if self.encoder is None:
+            raise RuntimeError("configure_model() has not run")
+        vectors: Tensor = self.encoder(tile)
+        return vectors
+
+    def _ground(self, batch: PairBatch) -> Tensor:
+        """Teacher vectors [B, K, D] of a batch, out of the shards or from the online teacher."""
+        if batch.ground is not None:
+            return batch.ground
+        if self._teacher is None:
+            raise GraftError(
+                "The batch holds photos, but there is no teacher to look at them: set model.init_args.online_teacher "
+                "to true beside data.init_args.online_photo_size."
+            )
+        ground = torch.zeros(*batch.mask.shape, self._tower.embed_dim, device=batch.tile.device)
+        if batch.photo is not None and batch.mask.any():
+            ground[batch.mask] = self._teacher.encode_image(batch.photo[batch.mask])
+        return ground
+
+    def validation_step(self, batch: LabelledBatch, batch_idx: int) -> None:
+        """Zero-shot classification of labelled tiles: the metric to choose a checkpoint by."""
+        self.probe_skips.add(len(batch.name) + len(batch.skipped), batch.skipped)
+        if not batch.name:
+            return
+        scores = zero_shot_scores(self._encode(batch.tile), self.probe_text)
+        for name, metric in (("top1", self.probe_top1), ("top1_macro", self.probe_top1_macro)):
+            metric.update(scores, batch.label)
+            self.log(f"val/{name}", metric, prog_bar=True, batch_size=len(batch.tile))
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Log the gradient's norm."""
+        gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
+        self.log("train/gradient_norm", torch.nn.utils.get_total_norm(gradients))
+
+    def configure_optimizers(self) -> Any:  # noqa: ANN401  # Lightning's union of a dozen types
+        """AdamW without decay on vectors and scalars; linear warm-up, then cosine, per step."""
+        parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        groups = [
+            {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": self.hparams["weight_decay"]},
+            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        optimizer = AdamW(groups, lr=self.hparams["learning_rate"], fused=True)
+        total = int(self.trainer.estimated_stepping_batches)
+        warmup = min(self.hparams["warmup_steps"], total)
+        schedule = LambdaLR(optimizer, partial(warmup_cosine, warmup=warmup, total=total))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what evaluation needs to rebuild the encoder, in plain types."""
+        scale = float(self.log_scale.detach().exp())
+        checkpoint[CHECKPOINT_KEY] = checkpoint_card(self._tower, logit_scale=scale, **self._card)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse to go on from another architecture.
+
+        Raises:
+            GraftError: the checkpoint's encoder is not this one.
+        """
+        theirs, ours = encoder_of(checkpoint), self._tower
+        if theirs != ours:
+            raise GraftError(
+                f"The checkpoint to go on from holds a {theirs.summary}, the configuration makes a {ours.summary}: "
+                "set trainer.default_root_dir to a new run, or the old model settings."
+            )

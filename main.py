@@ -1,0 +1,64 @@
+"""Command line of training and evaluation: fit, validate, test, predict.
+
+`python main.py fit --config configs/sentinel.yaml`; several `--config` files and later flags override earlier ones.
+"""
+
+import sys
+from typing import Any
+
+from lightning import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+
+import datamodules  # noqa: F401  # so that YAML may say `class_path: GroundPairs`
+import lightning_modules  # noqa: F401
+from graft.errors import fault_behind
+
+
+class GraftCLI(LightningCLI):
+    """LightningCLI that links what must agree and takes nothing from checkpoints."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """One seed and one set of probe prompts, given once."""
+        parser.link_arguments("seed_everything", "data.init_args.seed")
+        parser.link_arguments("data.init_args.probe_prompts", "model.init_args.probe_prompts")
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:  # noqa: ANN401  # as the base class
+        """One folder a run: checkpoints lie in `trainer.default_root_dir` unless they name their own."""
+        trainer = super().instantiate_trainer(**kwargs)
+        for callback in trainer.checkpoint_callbacks:
+            if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
+                callback.dirpath = trainer.default_root_dir
+        return trainer
+
+    def _parse_ckpt_path(self) -> None:
+        """Leave class and arguments to the configuration: Lightning would take both from the file."""
+
+
+def main(args: ArgsType = None) -> GraftCLI:
+    """Run the command line; `args` stand in for `sys.argv[1:]`.
+
+    Raises:
+        SystemExit: status 1 after a fault in the user's input, told in one message; 2 after a bad argument.
+    """
+    try:
+        return GraftCLI(
+            LightningModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            save_config_kwargs={"overwrite": True},
+            args=args,
+        )
+    except Exception as error:
+        fault = fault_behind(error)
+        if fault is None:
+            raise
+        print(f"error: {fault}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

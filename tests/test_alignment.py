@@ -1,0 +1,243 @@
+"""Training through the real command line."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+from lightning import Callback
+from PIL import Image
+
+from graft.checkpoint import load_encoder
+from graft.errors import GraftError
+from lightning_modules import GraftAlignment
+from main import main
+from tests.conftest import TINY_MODEL, ShardFactory, write_clip_folder
+
+
+def fit(config: Path, *flags: str) -> Any:
+    return main(["fit", "--config", str(config), *flags])
+
+
+def fails(capsys: pytest.CaptureFixture[str], config: Path, *flags: str) -> str:
+    """The one message of a run that must stop with it."""
+    with pytest.raises(SystemExit) as stop:
+        fit(config, *flags)
+    assert stop.value.code == 1
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    (message,) = [line for line in error.splitlines() if line.startswith("error: ")]
+    return message
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return dict(torch.load(run / "last.ckpt", weights_only=True)["state_dict"])
+
+
+def test_trains_logs_and_leaves_a_usable_encoder(fit_config: Path, tmp_path: Path) -> None:
+    cli = fit(fit_config)
+    run = tmp_path / "run"
+    log = pd.concat(pd.read_csv(path) for path in run.glob("lightning_logs/*/metrics.csv"))
+    for column in ("loss", "positive_similarity", "negative_similarity", "spread", "gradient_norm", "skipped"):
+        assert log[f"train/{column}"].notna().any(), column
+    assert log["train/tiles_per_second"].max() > 0
+    assert log["train/data_wait_ms"].notna().any()
+    assert log["val/top1_macro"].dropna().between(0, 1).all()
+    with Image.open(run / "curves.png") as image:
+        assert image.size[0] > 400
+
+    loaded = load_encoder(run / "last.ckpt")
+    assert (loaded.dim, loaded.sensor, loaded.step) == (32, "sentinel", 4)
+    assert loaded.logit_scale == pytest.approx(1 / 0.07, rel=1e-4)
+    assert loaded.teacher["name"] == cli.model.hparams["architecture"]
+    tiles = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.encoder(tiles), cli.model.eval().encoder(tiles))
+
+
+def test_the_teacher_is_in_no_checkpoint(fit_config: Path, tmp_path: Path) -> None:
+    fit(fit_config)
+    names = set(weights(tmp_path / "run"))
+    assert all(name.startswith("encoder.") or name == "log_scale" for name in names)
+    assert not any("token_embedding" in name for name in names)
+
+
+def test_the_loss_on_a_fixed_batch_falls(fit_config: Path) -> None:
+    cli = fit(fit_config, "--trainer.limit_train_batches=20", "--trainer.max_epochs=1")
+    batch = next(iter(cli.datamodule.train_dataloader()))
+    cli.model.log = cli.model.log_dict = lambda *args, **kwargs: None
+    after = cli.model.training_step(batch, 0).item()
+    cli.model.encoder, cli.model._trainer = None, cli.trainer
+    cli.model.configure_model()
+    before = cli.model.training_step(batch, 0).item()
+    assert after < before
+
+
+class Kill(Callback):
+    """Dies in the middle of a step, as a crash would."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        if trainer.global_step == self.step:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_killed_and_started_again_it_ends_with_the_same_weights(fit_config: Path, tmp_path: Path, step: int) -> None:
+    straight = tmp_path / "straight"
+    fit(fit_config, f"--trainer.default_root_dir={straight}")
+    config = yaml.safe_load(fit_config.read_text())
+    config["trainer"]["callbacks"].append({"class_path": "tests.test_alignment.Kill", "init_args": {"step": step}})
+    killed = tmp_path / "killed.yaml"
+    killed.write_text(yaml.safe_dump(config))
+    with pytest.raises(BaseException) as stop:  # noqa: PT011  # Lightning turns an interrupt into its own exit
+        fit(killed)
+    assert not isinstance(stop.value, AssertionError)
+    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == step
+    fit(fit_config)
+    ours, theirs = weights(tmp_path / "run"), weights(straight)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_workers_change_nothing(fit_config: Path, tmp_path: Path) -> None:
+    for workers in (0, 2):
+        root = f"--trainer.default_root_dir={tmp_path / str(workers)}"
+        fit(fit_config, root, f"--data.init_args.num_workers={workers}")
+    one, other = weights(tmp_path / "0"), weights(tmp_path / "2")
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["symmetric=true"],
+        ["siblings=false"],
+        ["photos=mean"],
+        ["photos=attention"],
+        ["learn_temperature=true"],
+        ["patch_dropout=0.5"],
+        ["encoder=mean-colour"],
+        ["encoder=colour-histogram"],
+    ],
+)
+def test_every_switch_trains(fit_config: Path, tmp_path: Path, flags: list[str]) -> None:
+    cli = fit(fit_config, *(f"--model.init_args.{flag}" for flag in flags))
+    assert math.isfinite(cli.trainer.callback_metrics["train/loss"])
+    assert load_encoder(tmp_path / "run" / "last.ckpt").dim == 32
+    if flags == ["learn_temperature=true"]:
+        assert cli.model.log_scale.item() != pytest.approx(math.log(1 / 0.07), abs=1e-6)
+
+
+def test_an_online_teacher_gives_the_vectors_in_the_shards(fit_config: Path, tmp_path: Path) -> None:
+    losses = []
+    for number, flags in enumerate(
+        [[], ["--model.init_args.online_teacher=true", "--data.init_args.online_photo_size=32"]]
+    ):
+        cli = fit(fit_config, *flags, f"--trainer.default_root_dir={tmp_path / str(number)}", "--trainer.max_epochs=1")
+        losses.append(cli.trainer.callback_metrics["train/loss"].item())
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
+def test_evaluation_data_without_repeats_over_processes(fit_config: Path) -> None:
+    cli = fit(fit_config, "--trainer.max_epochs=1")
+    assert int(cli.model.probe_top1.tp.sum() + cli.model.probe_top1.fn.sum()) in (0, 12)
+
+
+def test_no_shards_names_both_ways_on(fit_config: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    message = fails(capsys, fit_config, f"--data.init_args.shards={tmp_path / 'none'}")
+    assert "No shards at" in message
+    assert "graft prepare" in message
+    assert "make demo" in message
+
+
+def test_faults_of_configuration_are_told(
+    fit_config: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, make_shards: ShardFactory
+) -> None:
+    assert "Unknown sensor 'landsat'. Known sensors: sentinel" in fails(
+        capsys, fit_config, "--data.init_args.sensor=landsat"
+    )
+    assert "are of sensor sentinel, the configuration says naip" in fails(
+        capsys, fit_config, "--data.init_args.sensor=naip"
+    )
+    assert "crop is 64 px" in fails(capsys, fit_config, "--data.init_args.crop=64")
+    assert "No benchmark folder" in fails(capsys, fit_config, f"--data.init_args.probe={tmp_path / 'none'}")
+    other = write_clip_folder(tmp_path / "other", TINY_MODEL, seed=2)
+    assert "set model.init_args.architecture and weights to the shards' teacher" in fails(
+        capsys, fit_config, f"--model.init_args.architecture=local-dir:{other}"
+    )
+    assert "could not be downloaded" in fails(
+        capsys, fit_config, "--model.init_args.architecture=ViT-B-16-quickgelu", "--model.init_args.weights=openai"
+    )
+
+
+def test_a_misspelt_key_is_told(fit_config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        fit(fit_config, "--model.init_args.temprature=0.1")
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert "temprature" in error
+    assert "Traceback" not in error
+
+
+def test_a_checkpoint_of_another_architecture_is_told(fit_config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fit(fit_config)
+    message = fails(capsys, fit_config, "--model.init_args.encoder=mean-colour")
+    assert "holds a ViT (width 64" in message
+    assert "mean-colour control" in message
+
+
+def test_bad_samples_are_counted_and_too_many_stop_the_run(
+    fit_config: Path, make_shards: ShardFactory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def change(members: dict[str, bytes], number: int) -> None:
+        if number % 6 == 0 or all_bad:
+            members["tile.png"] = b"broken"
+
+    all_bad = False
+    some = make_shards(tmp_path / "some", change=change)
+    cli = fit(fit_config, f"--data.init_args.shards={some}", "--data.init_args.batch_size=12")
+    assert cli.model.skips.skipped == 8
+    assert math.isfinite(cli.trainer.callback_metrics["train/loss"])
+    all_bad = True
+    bad = make_shards(tmp_path / "bad", change=change)
+    message = fails(
+        capsys,
+        fit_config,
+        f"--data.init_args.shards={bad}",
+        "--data.init_args.batch_size=24",
+        f"--trainer.default_root_dir={tmp_path / 'bad-run'}",
+    )
+    assert "samples could not be used" in message
+    assert "shard-00000" in message
+
+
+def test_a_foreign_checkpoint_is_told(tmp_path: Path) -> None:
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    with pytest.raises(GraftError, match="was not written by graft"):
+        load_encoder(tmp_path / "other.ckpt")
+    (tmp_path / "text.ckpt").write_text("hello")
+    with pytest.raises(GraftError, match="not a checkpoint that loads safely"):
+        load_encoder(tmp_path / "text.ckpt")
+    with pytest.raises(GraftError, match="No checkpoint at"):
+        load_encoder(tmp_path / "none.ckpt")
+
+
+def test_weights_that_do_not_fit_their_card_are_told(fit_config: Path, tmp_path: Path) -> None:
+    fit(fit_config, "--trainer.max_epochs=1")
+    path = tmp_path / "run" / "last.ckpt"
+    content = torch.load(path, weights_only=True)
+    content["graft"]["encoder"]["vision_cfg"]["width"] = 96
+    torch.save(content, path)
+    with pytest.raises(GraftError, match="do not fit the architecture it names"):
+        load_encoder(path)
+
+
+def test_module_is_thin() -> None:
+    assert len(Path("lightning_modules/alignment.py").read_text().splitlines()) <= 230
+    assert json.dumps(GraftAlignment(probe_prompts="eurosat").hparams["architecture"])
