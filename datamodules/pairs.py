@@ -12,10 +12,10 @@ from graft.batch import PairBatch
 from graft.errors import GraftError
 from graft.fit import Fit
 from graft.labelled import LabelledFolder, LabelledSample, collate_labelled
-from graft.prompts import load_prompts
+from graft.prompts import class_ids
 from graft.sensors import get_sensor
 from graft.shards import ShardIndex
-from graft.stream import PairStream
+from graft.stream import PairStream, require_content
 from graft.teacher import square_photo
 from graft.transforms import augment
 
@@ -29,7 +29,7 @@ class GroundPairs(LightningDataModule):
         shards: folder with `index.json`, as `graft prepare` writes it.
         probe: labelled folder (one sub-folder a class) for the zero-shot probe at validation.
         sensor: name in `graft/sensors.yaml`; must be the shards'.
-        probe_prompts: prompt set whose classes are the probe's folders.
+        probe_prompts: prompt set, or file of text vectors, whose classes are the probe's folders.
         probe_fit: how a probe tile is brought to `probe_size`, see `graft.fit.fit_tile`.
         probe_size: side in pixels of a probe tile; without effect under `native`.
         batch_size: tiles per process and step.
@@ -81,12 +81,13 @@ class GroundPairs(LightningDataModule):
                 f"The shards in {self._shards} are of sensor {self.index.sensor}, the configuration says "
                 f"{self.sensor.name}: set data.init_args.sensor, or give other shards."
             )
+        require_content(self.index, online=self._photo_size is not None)
         if self._crop is not None and self._crop > self.index.tile_size:
             raise GraftError(
                 f"data.init_args.crop is {self._crop} px, the tiles in {self._shards} have {self.index.tile_size}."
             )
         self._probe_set = LabelledFolder(
-            self._probe, load_prompts(self._probe_prompts).ids, fit=self._probe_fit, image_size=self._probe_size
+            self._probe, class_ids(self._probe_prompts), fit=self._probe_fit, image_size=self._probe_size
         )
 
     def train_dataloader(self) -> DataLoader[PairBatch]:

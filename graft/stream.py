@@ -17,6 +17,24 @@ from graft.shards import BadSampleError, ShardIndex, ShardReader, photo_number
 PhotoPreprocess = Callable[[Image.Image], Tensor]
 
 
+def require_content(index: ShardIndex, *, online: bool) -> None:
+    """Check that shards hold photos for an online teacher, or vectors for training without one.
+
+    Raises:
+        GraftError: they do not.
+    """
+    if not online and index.teacher is None:
+        raise GraftError(
+            f"The shards in {index.folder} hold photos but no teacher vectors: set data.init_args.online_photo_size "
+            "and model.init_args.online_teacher, or build them again with graft prepare --teacher."
+        )
+    if online and not index.photos_stored:
+        raise GraftError(
+            f"The shards in {index.folder} hold no photos for an online teacher: set data.init_args.online_photo_size "
+            "to null, or build them again with graft prepare --store-photos."
+        )
+
+
 class PairStream(IterableDataset[PairBatch]):
     """The endless training stream of one rank, in whole batches.
 
@@ -50,17 +68,7 @@ class PairStream(IterableDataset[PairBatch]):
         preprocess_photo: PhotoPreprocess | None = None,
     ) -> None:
         super().__init__()
-        if preprocess_photo is None and index.teacher is None:
-            raise GraftError(
-                f"The shards in {index.folder} hold photos but no teacher vectors: set "
-                "data.init_args.online_photo_size and model.init_args.online_teacher, "
-                "or build them again with graft prepare --teacher."
-            )
-        if preprocess_photo is not None and not index.photos_stored:
-            raise GraftError(
-                f"The shards in {index.folder} hold no photos for an online teacher: set "
-                "data.init_args.online_photo_size to null, or build them again with graft prepare --store-photos."
-            )
+        require_content(index, online=preprocess_photo is not None)
         self.plan = SamplePlan(list(index.samples), seed=seed, window=window)
         self.start = 0
         self._reader = ShardReader(index, open_shards=2 * window)

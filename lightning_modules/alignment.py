@@ -1,6 +1,7 @@
 """Training: pull a satellite encoder into CLIP's space through photos taken on the ground."""
 
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -17,7 +18,7 @@ from graft.errors import GraftError
 from graft.gather import gather_candidates
 from graft.losses import Pooling, alignment_loss, pool_photos, similarity
 from graft.metrics import zero_shot_scores
-from graft.prompts import load_prompts, text_vectors
+from graft.prompts import class_ids, is_text_vectors, load_text_vectors, read_words
 from graft.schedules import warmup_cosine
 from graft.skips import SkipCounter
 from graft.teacher import Teacher
@@ -44,7 +45,8 @@ class GraftAlignment(LightningModule):
         photos: `each` photo is a positive of its own, their `mean` is one, or `attention` weights them.
         patch_dropout: fraction of patch tokens dropped while training.
         online_teacher: run the teacher on photos stored in the shards instead of reading its vectors.
-        probe_prompts: prompt set of the validation probe; follows `data.init_args.probe_prompts`.
+        probe_prompts: words of the validation probe: a prompt set, or a file of text vectors, with which no text
+            tower is needed; follows `data.init_args.probe_prompts`.
         probe_family: prompt family of the probe.
     """
 
@@ -69,7 +71,6 @@ class GraftAlignment(LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        self.probe = load_prompts(probe_prompts)
         self.encoder: nn.Module | None = None
         self.attention: nn.Linear | None = None
         log_scale = torch.tensor(1 / temperature).log()
@@ -78,31 +79,36 @@ class GraftAlignment(LightningModule):
         else:
             self.register_buffer("log_scale", log_scale)
         self.register_buffer("probe_text", torch.empty(0), persistent=False)
-        self.probe_top1 = MulticlassAccuracy(len(self.probe.ids), average="micro")
-        self.probe_top1_macro = MulticlassAccuracy(len(self.probe.ids), average="macro")
+        classes = len(class_ids(probe_prompts))
+        self.probe_top1 = MulticlassAccuracy(classes, average="micro")
+        self.probe_top1_macro = MulticlassAccuracy(classes, average="macro")
         self.skips = SkipCounter("Copy the shards again, or build them again with graft prepare --overwrite.")
         self.probe_skips = SkipCounter("Unpack the probe's images (data.init_args.probe) again.")
         self._teacher: Teacher | None = None
         self._card: dict[str, Any] = {}
 
     def configure_model(self) -> None:
-        """Make teacher and encoder, once the data is known to be there, and encode the probe's words.
+        """Make encoder and words, once the data is known to be there.
 
         Raises:
-            GraftError: no weights, or vectors in the shards that are another teacher's.
+            GraftError: no weights, words of another teacher than the shards' vectors, or an encoder of another width.
         """
         if self.encoder is not None:
             return
         settings, index = self.hparams, self.trainer.datamodule.index  # type: ignore[attr-defined]  # GroundPairs
-        online = settings["online_teacher"]
-        dtype = torch.bfloat16 if online else torch.float32
-        teacher = Teacher(settings["architecture"], settings["weights"], dtype=dtype)
-        if not online and index.teacher is not None and index.teacher["identity"] != teacher.identity:
+        online, prompts = settings["online_teacher"], settings["probe_prompts"]
+        if is_text_vectors(prompts) and not online:
+            teacher, card, words = None, index.teacher, load_text_vectors(Path(prompts))
+        else:
+            dtype = torch.bfloat16 if online else torch.float32
+            teacher = Teacher(settings["architecture"], settings["weights"], dtype=dtype)
+            card, words = teacher.card, read_words(prompts, settings["probe_family"], teacher)
+        if not online and words.teacher not in (None, index.teacher["identity"]):
             raise GraftError(
                 f"The vectors in {index.folder} are of teacher {index.teacher['name']} "
-                f"({index.teacher['identity'][:16]}), the configuration names {teacher.name} "
-                f"({teacher.identity[:16]}): set model.init_args.architecture and weights to the shards' teacher, "
-                "or build the shards again with graft prepare --overwrite."
+                f"({index.teacher['identity'][:16]}), the probe's words of another ({words.teacher[:16]}): set "
+                "model.init_args.architecture and weights to the shards' teacher, or build the shards again with "
+                "graft prepare --overwrite."
             )
         self.encoder, self._tower = encoder_from_clip(
             settings["architecture"],
@@ -110,11 +116,16 @@ class GraftAlignment(LightningModule):
             kind=settings["encoder"],
             patch_dropout=settings["patch_dropout"],
         )
+        if self._tower.embed_dim != card["dim"]:
+            raise GraftError(
+                f"{settings['architecture']} gives vectors of width {self._tower.embed_dim}, the teacher's have "
+                f"{card['dim']}: set model.init_args.architecture to one of the teacher's width."
+            )
         if settings["photos"] == "attention":
-            self.attention = nn.Linear(teacher.dim, 1)
-        self.probe_text = text_vectors(teacher.encode_text, self.probe, settings["probe_family"])
+            self.attention = nn.Linear(self._tower.embed_dim, 1)
+        self.probe_text = words.vectors
         self._teacher = teacher if online else None
-        self._card = {"sensor": index.sensor, "radiometry": index.radiometry, "teacher": teacher.card}
+        self._card = {"sensor": index.sensor, "radiometry": index.radiometry, "teacher": card}
 
     def on_fit_start(self) -> None:
         """Put an online teacher beside the model."""

@@ -15,7 +15,7 @@ from graft.batch import LabelledBatch
 from graft.checkpoint import LoadedEncoder, load_encoder
 from graft.errors import GraftError
 from graft.metrics import mean_direction
-from graft.prompts import TextVectors, load_prompts, load_text_vectors, save_text_vectors, text_vectors
+from graft.prompts import TextVectors, load_prompts, load_text_vectors, read_words, save_text_vectors
 from graft.results import ResultRow, append_rows, code_version, command_line
 from graft.skips import SkipCounter
 from graft.teacher import Teacher
@@ -126,12 +126,8 @@ class ZeroShotEvaluation(LightningModule):
             return [load_text_vectors(self.text_file)]
         if self.prompts is None or self.teacher is None:
             raise RuntimeError("__init__ has not checked its arguments")
-        words = load_prompts(self.prompts)
-        encode, identity = self.teacher.encode_text, self.teacher.identity
-        return [
-            TextVectors(words.ids, text_vectors(encode, words, family), words.card(family), identity)
-            for family in self.families or words.family_names
-        ]
+        families = self.families or load_prompts(self.prompts).family_names
+        return [read_words(self.prompts, family, self.teacher) for family in families]
 
     def _source_of_words(self) -> str:
         return str(self.text_file) if self.teacher is None or self.text_file else self.teacher.name

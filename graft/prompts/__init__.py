@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import torch
 import yaml
@@ -242,4 +242,26 @@ def load_text_vectors(path: Path) -> TextVectors:
 
 def class_ids(source: str | Path) -> tuple[str, ...]:
     """The class ids of a prompt set (name or path) or of a text-vector file (`.safetensors`), in label order."""
-    return load_text_vectors(Path(source)).ids if str(source).endswith(".safetensors") else load_prompts(source).ids
+    return load_text_vectors(Path(source)).ids if is_text_vectors(source) else load_prompts(source).ids
+
+
+def is_text_vectors(source: str | Path) -> bool:
+    """Whether words are given as a file of text vectors rather than as a prompt set."""
+    return str(source).endswith(".safetensors")
+
+
+class TextTower(Protocol):
+    """What turns sentences into unit vectors; `graft.teacher.Teacher` does."""
+
+    identity: str
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """N sentences to float32 [N, D] of unit length."""
+
+
+def read_words(prompts: str | Path, family: str, tower: TextTower) -> TextVectors:
+    """One family of a prompt set, or a file of text vectors, as vectors with their origin."""
+    if is_text_vectors(prompts):
+        return load_text_vectors(Path(prompts))
+    words = load_prompts(prompts)
+    return TextVectors(words.ids, text_vectors(tower.encode_text, words, family), words.card(family), tower.identity)

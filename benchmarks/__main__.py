@@ -1,0 +1,31 @@
+"""Run benchmarks by name, print a table, write `benchmarks/results.json`."""
+
+import argparse
+from pathlib import Path
+
+from benchmarks.loader import loader
+from graft.files import write_json
+
+BENCHMARKS = {"loader": loader}
+RESULTS = Path(__file__).parent / "results.json"
+
+
+def main() -> None:
+    """Parse the command line and measure."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of: {', '.join(BENCHMARKS)}; all if none")
+    names = parser.parse_args().names or list(BENCHMARKS)
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"no benchmark {', '.join(unknown)}; there are: {', '.join(BENCHMARKS)}")
+    rows = [BENCHMARKS[name]() for name in names]
+    write_json(RESULTS, rows)
+    print(f"{'name':<12}{'ours':>10}{'peer':>10}{'limit':>10}  {'unit':<10}{'ours/peer':>10}{'ours/limit':>11}")
+    for row in rows:
+        rates = f"{row['ours']:>10,.0f}{row['peer']:>10,.0f}{row['limit']:>10,.0f}  {row['unit']:<10}"
+        print(f"{row['name']:<12}{rates}{row['ratio_to_peer']:>10.2f}{row['ratio_to_limit']:>11.2f}")
+    print(f"written to {RESULTS}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""The whole idea in one command: world, teacher, shards, training, evaluation, report.
+
+Every step is printed as the command that a user would type, and is left out when its result is there already, so an
+interrupted demo goes on where it stopped.
+"""
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from jsonargparse import auto_cli
+
+from graft.cli import main as graft_command
+from graft.errors import GraftError
+from graft.report import write_report
+from main import main as main_command
+
+CONTROLS = {"control_colour": "mean-colour", "control_histogram": "colour-histogram"}
+
+
+def run(program: str, command: Callable[[], object], arguments: list[str], result: Path | None = None) -> None:
+    """Print and run one command, unless `result` exists."""
+    if result is not None and result.exists():
+        print(f"\n$ {program} {shlex.join(arguments)}\n  done already: {result}", flush=True)
+        return
+    print(f"\n$ {program} {shlex.join(arguments)}", flush=True)
+    began = time.perf_counter()
+    sys.argv = [*shlex.split(program)[-1:], *arguments]  # the command that result rows and saved configurations record
+    command()
+    print(f"  took {time.perf_counter() - began:.0f} s", flush=True)
+
+
+def check_world(world: Path, sensor: str, seed: int) -> None:
+    """Refuse to mix two demos in one folder.
+
+    Raises:
+        GraftError: the folder holds a world of another sensor or seed.
+    """
+    path = world / "world.json"
+    if not path.is_file():
+        return
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if (found["sensor"], found["seed"]) != (sensor, seed):
+        raise GraftError(
+            f"{world} is the world of SENSOR={found['sensor']} SEED={found['seed']}, asked for SENSOR={sensor} "
+            f"SEED={seed}: give another OUT, or remove the folder."
+        )
+
+
+def demo(*, sensor: Literal["sentinel", "naip"] = "sentinel", seed: int = 0, out: Path = Path("runs/demo")) -> None:
+    """Build the embedded world, align an encoder to its ground photos, evaluate it in words and write a report.
+
+    Args:
+        sensor: sentinel (10 m) or naip (1 m).
+        seed: of world, teacher and training; another seed is another world.
+        out: folder of everything the demo writes, `results.json` and `report.html` among it.
+    """
+    world, teacher, shards, results = out / "world", out / "teacher", out / "shards", out / "results.json"
+    check_world(world, sensor, seed)
+    began = time.perf_counter()
+    run(
+        "graft",
+        graft_command,
+        ["atlas", f"--out={world}", f"--sensor={sensor}", f"--seed={seed}"],
+        world / "world.json",
+    )
+    run(
+        "graft",
+        graft_command,
+        ["teacher", f"--world={world}", f"--out={teacher}", f"--seed={seed}"],
+        teacher / "open_clip_model.safetensors",
+    )
+    run(
+        "graft",
+        graft_command,
+        [
+            "prepare",
+            f"--photos={world / 'photos.csv'}",
+            f"--scenes={world / 'scenes'}",
+            f"--sensor={sensor}",
+            f"--out={shards}",
+            f"--teacher=local-dir:{teacher}",
+            "--tile-size=64",
+            "--stride=32",
+            f"--seed={seed}",
+        ],
+        shards / "index.json",
+    )
+    for name in ("aligned", *CONTROLS):
+        run("python main.py", main_command, fit_arguments(name, sensor, seed, out))
+    for name in ("aligned", *CONTROLS):
+        for benchmark in ("atlas", "atlas_multilabel"):
+            run("python main.py", main_command, test_arguments(name, benchmark, sensor, seed, out))
+    write_report(world, teacher, shards, out / "aligned", results, out / "report.html")
+    print(f"\n{time.perf_counter() - began:.0f} s in all. Results: {results}\nOpen {out / 'report.html'} in a browser.")
+
+
+def fit_arguments(name: str, sensor: str, seed: int, out: Path) -> list[str]:
+    """Arguments of `main.py` that train the encoder, or a control under the same loss."""
+    arguments = [
+        "fit",
+        f"--config=configs/{sensor}.yaml",
+        "--config=configs/atlas.yaml",
+        f"--seed_everything={seed}",
+        f"--model.init_args.architecture=local-dir:{out / 'teacher'}",
+        f"--data.init_args.shards={out / 'shards'}",
+        f"--data.init_args.probe={out / 'world/benchmarks/val/eurosat/2750'}",
+        f"--trainer.default_root_dir={out / name}",
+    ]
+    if name in CONTROLS:
+        arguments.append(f"--model.init_args.encoder={CONTROLS[name]}")
+    return arguments
+
+
+def test_arguments(name: str, benchmark: str, sensor: str, seed: int, out: Path) -> list[str]:
+    """Arguments of `main.py` that evaluate a trained encoder on the test regions."""
+    layout = out / "world/benchmarks/test" / ("eurosat" if benchmark == "atlas" else "bigearthnet")
+    arguments = [
+        "test",
+        f"--config=configs/eval/{benchmark}.yaml",
+        f"--seed_everything={seed}",
+        f"--model.init_args.checkpoint={out / name / 'last.ckpt'}",
+        f"--model.init_args.teacher=local-dir:{out / 'teacher'}",
+        f"--model.init_args.name={name}",
+        f"--model.init_args.results={out / 'results.json'}",
+        f"--data.init_args.root={layout}",
+        f"--trainer.default_root_dir={out / 'eval'}",
+    ]
+    if benchmark == "atlas_multilabel":
+        arguments.append(f"--data.init_args.sensor={sensor}")
+    if name == "aligned":
+        arguments.append(f"--data.init_args.photos={layout / 'photos.csv'}")
+    else:
+        arguments += ["--model.init_args.baseline=false", "--data.init_args.photos=null"]
+    return arguments
+
+
+if __name__ == "__main__":
+    try:
+        auto_cli(demo, as_positional=False)
+    except GraftError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
