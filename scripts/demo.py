@@ -51,13 +51,20 @@ def check_world(world: Path, sensor: str, seed: int) -> None:
         )
 
 
-def demo(*, sensor: Literal["sentinel", "naip"] = "sentinel", seed: int = 0, out: Path = Path("runs/demo")) -> None:
+def demo(
+    *,
+    sensor: Literal["sentinel", "naip"] = "sentinel",
+    seed: int = 0,
+    out: Path = Path("runs/demo"),
+    quick: bool = False,
+) -> None:
     """Build the embedded world, align an encoder to its ground photos, evaluate it in words and write a report.
 
     Args:
         sensor: sentinel (10 m) or naip (1 m).
         seed: of world, teacher and training; another seed is another world.
         out: folder of everything the demo writes, `results.json` and `report.html` among it.
+        quick: a tiny world and a few steps: shows that everything runs, not what comes of it.
     """
     world, teacher, shards, results = out / "world", out / "teacher", out / "shards", out / "results.json"
     check_world(world, sensor, seed)
@@ -65,7 +72,7 @@ def demo(*, sensor: Literal["sentinel", "naip"] = "sentinel", seed: int = 0, out
     run(
         "graft",
         graft_command,
-        ["atlas", f"--out={world}", f"--sensor={sensor}", f"--seed={seed}"],
+        ["atlas", f"--out={world}", f"--sensor={sensor}", f"--seed={seed}", f"--size={'tiny' if quick else 'demo'}"],
         world / "world.json",
     )
     run(
@@ -91,7 +98,7 @@ def demo(*, sensor: Literal["sentinel", "naip"] = "sentinel", seed: int = 0, out
         shards / "index.json",
     )
     for name in ("aligned", *CONTROLS):
-        run("python main.py", main_command, fit_arguments(name, sensor, seed, out))
+        run("python main.py", main_command, fit_arguments(name, sensor, seed, out, quick=quick))
     for name in ("aligned", *CONTROLS):
         for benchmark in ("atlas", "atlas_multilabel"):
             run("python main.py", main_command, test_arguments(name, benchmark, sensor, seed, out))
@@ -99,7 +106,7 @@ def demo(*, sensor: Literal["sentinel", "naip"] = "sentinel", seed: int = 0, out
     print(f"\n{time.perf_counter() - began:.0f} s in all. Results: {results}\nOpen {out / 'report.html'} in a browser.")
 
 
-def fit_arguments(name: str, sensor: str, seed: int, out: Path) -> list[str]:
+def fit_arguments(name: str, sensor: str, seed: int, out: Path, *, quick: bool) -> list[str]:
     """Arguments of `main.py` that train the encoder, or a control under the same loss."""
     arguments = [
         "fit",
@@ -113,6 +120,9 @@ def fit_arguments(name: str, sensor: str, seed: int, out: Path) -> list[str]:
     ]
     if name in CONTROLS:
         arguments.append(f"--model.init_args.encoder={CONTROLS[name]}")
+    if quick:
+        arguments += ["--trainer.max_epochs=1", "--trainer.limit_train_batches=3", "--trainer.val_check_interval=3"]
+        arguments += ["--data.init_args.batch_size=16"]
     return arguments
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 from affine import Affine
+from rasterio.enums import ColorInterp
 
 from graft.atlas.overhead import Scene
 from graft.atlas.sizes import CRS, Region
@@ -16,6 +17,7 @@ _STORED = {
     "sentinel": ((("B02", 2), ("B03", 1), ("B04", 0), ("B08", 3)), "uint16"),
     "naip": ((("R", 0), ("G", 1), ("B", 2), ("N", 3)), "uint8"),
 }
+_SHOWN_AS = (ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.undefined)
 
 
 def stored_bands(sensor: Sensor, scene: Scene) -> dict[str, npt.NDArray[np.generic]]:
@@ -49,10 +51,13 @@ def write_scene(path: Path, region: Region, scene: Scene) -> None:
         compress="deflate",
         zlevel=1,
         predictor=2,
+        photometric="MINISBLACK",  # else GDAL takes the fourth of four bytes for transparency
+        alpha="NO",
     ) as file:
         for number, (name, values) in enumerate(bands.items(), start=1):
             file.write(values, number)
             file.set_band_description(number, name)
+        file.colorinterp = [_SHOWN_AS[row] for _, row in _STORED[region.sensor.name][0]]
         file.update_tags(DATETIME=scene.datetime, ITEM=f"atlas-{region.world}-{region.sensor.name}-{region.name}")
 
 

@@ -34,9 +34,13 @@ def land_cover(region: Region) -> LandCoverMap:
     grid = np.stack(np.meshgrid(np.arange(cells), np.arange(cells)), -1).reshape(-1, 2)
     pitch = region.scene / (cells - 2)
     centres = (grid - 0.5 + rng.uniform(-0.26, 0.26, grid.shape)) * pitch
-    deck = np.concatenate([rng.permutation(len(IDS)) for _ in range(len(grid) // len(IDS) + 1)])[: len(grid)]
+    inner = ((grid > 0) & (grid < cells - 1)).all(1)  # whole parcels are dealt first, so that no class lacks one
+    cover = np.empty(len(grid), np.uint8)
+    for cut in (inner, ~inner):
+        deals = -(-int(cut.sum()) // len(IDS))
+        cover[cut] = np.concatenate([rng.permutation(len(IDS)) for _ in range(deals)])[: cut.sum()]
     x, y = coordinates((region.scene, region.scene))
     bent = np.stack([x + 7 * noise(rng, x.shape, 18), y + 7 * noise(rng, x.shape, 18)], -1)
     _, nearest = cKDTree(centres).query(bent.reshape(-1, 2))
     parcel = np.asarray(nearest, np.int32).reshape(x.shape)
-    return LandCoverMap(deck.astype(np.uint8)[parcel], parcel)
+    return LandCoverMap(cover[parcel], parcel)

@@ -5,7 +5,7 @@ import io
 import math
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -83,19 +83,8 @@ def plan_shot(region: Region, land: LandCoverMap, dice: random.Random, photo_id:
     )
     known = round(heading, 1) if dice.random() < 0.85 else None
     accuracy = round(min(max(2 * sigma, 3), 30), 1)
-    return Shot(
-        photo_id,
-        x,
-        y,
-        round(lon, 7),
-        round(lat, 7),
-        accuracy,
-        taken,
-        known,
-        subject,
-        behind,
-        f"{region.world}/{photo_id}",
-    )
+    seed = f"{region.world}/{region.sensor.name}/{photo_id}"
+    return Shot(photo_id, x, y, round(lon, 7), round(lat, 7), accuracy, taken, known, subject, behind, seed)
 
 
 def plan_photos(region: Region, land: LandCoverMap, count: int) -> list[Shot]:
@@ -113,10 +102,7 @@ def plan_photos(region: Region, land: LandCoverMap, count: int) -> list[Shot]:
         chance = dice.random()
         if shots and chance < _DUPLICATE + _NEAR_DUPLICATE:
             old = shots[-1]
-            shot = Shot(
-                photo_id, old.x, old.y, old.lon, old.lat, old.accuracy_m, old.taken_at, old.heading,
-                old.subject, old.behind, old.seed, edited=old.edited or chance >= _DUPLICATE,
-            )  # fmt: skip
+            shot = replace(old, photo_id=photo_id, edited=old.edited or chance >= _DUPLICATE)
         shots.append(shot)
     return shots
 

@@ -45,7 +45,7 @@ class WorldSize:
 
 
 DEMO = WorldSize(scene=1024, train=24, val=4, test=8, photos=700, captions=12000, single=6, multi=50, tile_photos=5)
-TINY = WorldSize(scene=384, train=2, val=1, test=1, photos=60, captions=120, single=2, multi=6, tile_photos=3)
+TINY = WorldSize(scene=480, train=2, val=1, test=1, photos=60, captions=120, single=2, multi=6, tile_photos=3)
 
 
 @dataclass(frozen=True)

@@ -74,9 +74,8 @@ def train_teacher(world: Path, out: Path, *, seed: int = 0, recipe: TeacherRecip
             for chosen in order[: batches * recipe.batch_size].chunk(batches):
                 mirrored = torch.rand(len(chosen), generator=generator) < 0.5
                 batch = torch.where(mirrored[:, None, None, None], photos[chosen].flip(-1), photos[chosen])
-                loss = _step(
-                    model, normalise(batch, preprocess["mean"], preprocess["std"], torch.float32), tokens[chosen]
-                )
+                image = normalise(batch, preprocess["mean"], preprocess["std"], torch.float32)
+                loss = _step(model, image, tokens[chosen])
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -106,7 +106,7 @@ def _whole_folder(out: Path) -> Iterator[Path]:
 
 def _work(build: "partial[_Piece]", regions: list[Region], workers: int | None) -> Iterator[_Piece]:
     """Build regions in any order, in this process or in several."""
-    processes = min(workers or len(os.sched_getaffinity(0)), len(regions))
+    processes = min(workers or os.cpu_count() or 1, len(regions))
     if processes <= 1:
         yield from map(build, regions)
         return

@@ -1,0 +1,84 @@
+"""The demo from end to end on a tiny world, and its report in a browser."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from graft.errors import GraftError
+from graft.report import transfer
+from scripts.demo import check_world, demo
+
+MODELS = {"aligned", "clip_baseline", "ceiling", "chance", "control_colour", "control_histogram"}
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("demo") / "run"
+    demo(out=folder, seed=3, quick=True)
+    return folder
+
+
+def test_rows_of_both_tasks_and_every_model(out: Path) -> None:
+    rows = json.loads((out / "results.json").read_text())
+    for task, metrics in (("classification", {"top1", "top1_macro"}), ("multilabel", {"map_macro", "map_micro"})):
+        mine = {row["model"]: row for row in rows if row["task"] == task}
+        assert set(mine) == MODELS
+        assert all(metrics <= set(row["metrics"]) for row in mine.values())
+        assert all(
+            0 <= value <= 1 for row in mine.values() for name, value in row["metrics"].items() if name in metrics
+        )
+        assert mine["aligned"]["seed"] == 3
+        assert mine["aligned"]["command"].startswith("main.py test --config=configs/eval/atlas")
+        assert len(mine["aligned"]["prompts"]["sha256"]) == 64
+
+
+def test_the_report_holds_its_own_pictures(out: Path) -> None:
+    page = (out / "report.html").read_text()
+    sources = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert len(sources) > 30
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    for model in MODELS:
+        assert f"<td>{model}</td>" in page
+
+
+def test_a_second_run_goes_on_and_another_world_is_refused(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written = (out / "shards" / "index.json").stat().st_mtime_ns
+    demo(out=out, seed=3, quick=True)
+    assert (out / "shards" / "index.json").stat().st_mtime_ns == written
+    assert capsys.readouterr().out.count("done already") == 3
+    with pytest.raises(GraftError, match="SEED=3, asked for SENSOR=sentinel SEED=4: give another OUT"):
+        check_world(out / "world", "sentinel", 4)
+
+
+def test_transfer() -> None:
+    assert transfer(0.5, 0.1, 0.9) == pytest.approx(0.5)
+    assert transfer(0.1, 0.1, 0.9) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no Chromium (Debian: apt-get install chromium)")
+def test_the_report_opens_in_a_browser(out: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "report.png"
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
+    subprocess.run(
+        [
+            "chromium",
+            *flags,
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--window-size=1200,3000",
+            f"--screenshot={picture}",
+            (out / "report.html").as_uri(),
+        ],
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    with Image.open(picture) as image:
+        colours = image.convert("RGB").getcolors(1 << 24)
+    assert image.size == (1200, 3000)
+    assert len(colours) > 500
