@@ -3,8 +3,10 @@
 `python main.py fit --config configs/sentinel.yaml`; several `--config` files and later flags override earlier ones.
 """
 
+import difflib
+import re
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -13,6 +15,19 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 import datamodules  # noqa: F401  # so that YAML may say `class_path: GroundPairs`
 import lightning_modules  # noqa: F401
 from graft.errors import fault_behind
+
+
+class OneLineParser(LightningArgumentParser):
+    """Tells a bad argument in one line instead of the usage and every type it was tried as."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print the fault and exit with status 2."""
+        unknown = re.search(r"[Oo]ption '([\w.]+)'", message)
+        known = [action.dest for action in self._actions]
+        close = difflib.get_close_matches(unknown[1], known, n=1) if unknown else []
+        message = f"{message}; did you mean {close[0]!r}?" if close else message
+        print(f"error: {' '.join(message.split())} (python main.py fit --help lists the arguments)", file=sys.stderr)
+        raise SystemExit(2)
 
 
 class GraftCLI(LightningCLI):
@@ -45,6 +60,7 @@ def main(args: ArgsType = None) -> GraftCLI:
         return GraftCLI(
             LightningModule,
             LightningDataModule,
+            parser_class=OneLineParser,
             subclass_mode_model=True,
             subclass_mode_data=True,
             seed_everything_default=0,

@@ -128,7 +128,8 @@ def fit_arguments(name: str, sensor: str, seed: int, out: Path, *, quick: bool) 
 
 def test_arguments(name: str, benchmark: str, sensor: str, seed: int, out: Path) -> list[str]:
     """Arguments of `main.py` that evaluate a trained encoder on the test regions."""
-    layout = out / "world/benchmarks/test" / ("eurosat" if benchmark == "atlas" else "bigearthnet")
+    tiles = "eurosat/2750" if benchmark == "atlas" else "bigearthnet/BigEarthNet-v1.0"
+    root = out / "world/benchmarks/test" / tiles
     arguments = [
         "test",
         f"--config=configs/eval/{benchmark}.yaml",
@@ -137,13 +138,13 @@ def test_arguments(name: str, benchmark: str, sensor: str, seed: int, out: Path)
         f"--model.init_args.teacher=local-dir:{out / 'teacher'}",
         f"--model.init_args.name={name}",
         f"--model.init_args.results={out / 'results.json'}",
-        f"--data.init_args.root={layout}",
+        f"--data.init_args.root={root}",
         f"--trainer.default_root_dir={out / 'eval'}",
     ]
     if benchmark == "atlas_multilabel":
         arguments.append(f"--data.init_args.sensor={sensor}")
     if name == "aligned":
-        arguments.append(f"--data.init_args.photos={layout / 'photos.csv'}")
+        arguments.append(f"--data.init_args.photos={root.parent / 'photos.csv'}")
     else:
         arguments += ["--model.init_args.baseline=false", "--data.init_args.photos=null"]
     return arguments
