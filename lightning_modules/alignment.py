@@ -1,14 +1,11 @@
 """Training: pull a satellite encoder into CLIP's space through photos taken on the ground."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from lightning import LightningModule
 from torch import Tensor, nn
-from torch.optim import AdamW
-from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics.classification import MulticlassAccuracy
 
 from graft.batch import LabelledBatch, PairBatch
@@ -18,8 +15,8 @@ from graft.errors import GraftError
 from graft.gather import gather_candidates
 from graft.losses import Pooling, alignment_loss, pool_photos, similarity
 from graft.metrics import zero_shot_scores
+from graft.optimisation import adamw, warmup_cosine_schedule
 from graft.prompts import class_ids, is_text_vectors, load_text_vectors, read_words
-from graft.schedules import warmup_cosine
 from graft.skips import SkipCounter
 from graft.teacher import Teacher
 
@@ -138,19 +135,19 @@ class GraftAlignment(LightningModule):
         ground, mask, photo_id = self._ground(batch), batch.mask, batch.photo_id
         if self.hparams["photos"] == "mean":
             ground, mask, photo_id = pool_photos(ground, mask, photo_id)
-        attention = None if self.attention is None else self.attention(ground).squeeze(-1)
         satellite = self._encode(batch.tile)
-        loss = alignment_loss(
-            satellite,
-            ground,
-            mask,
-            gather_candidates(ground, mask, photo_id, satellite if self.hparams["symmetric"] else None),
-            logit_scale=self.log_scale.exp().clamp(max=LARGEST_LOGIT_SCALE),
-            siblings=self.hparams["siblings"],
-            symmetric=self.hparams["symmetric"],
-            attention=attention,
-        )
-        seen = similarity(satellite, ground, mask)
+        with torch.autocast(self.device.type, enabled=False):  # in bf16 the logits would be coarser than the loss
+            loss = alignment_loss(
+                satellite,
+                ground,
+                mask,
+                gather_candidates(ground, mask, photo_id, satellite if self.hparams["symmetric"] else None),
+                logit_scale=self.log_scale.exp().clamp(max=LARGEST_LOGIT_SCALE),
+                siblings=self.hparams["siblings"],
+                symmetric=self.hparams["symmetric"],
+                attention=None if self.attention is None else self.attention(ground).squeeze(-1),
+            )
+            seen = similarity(satellite, ground, mask)
         self.log("train/loss", loss, prog_bar=True)
         self.log_dict(
             {
@@ -200,15 +197,10 @@ class GraftAlignment(LightningModule):
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401  # Lightning's union of a dozen types
         """AdamW without decay on vectors and scalars; linear warm-up, then cosine, per step."""
-        parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        groups = [
-            {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": self.hparams["weight_decay"]},
-            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-        ]
-        optimizer = AdamW(groups, lr=self.hparams["learning_rate"], fused=True)
+        settings = self.hparams
+        optimizer = adamw(self, learning_rate=settings["learning_rate"], weight_decay=settings["weight_decay"])
         total = int(self.trainer.estimated_stepping_batches)
-        warmup = min(self.hparams["warmup_steps"], total)
-        schedule = LambdaLR(optimizer, partial(warmup_cosine, warmup=warmup, total=total))
+        schedule = warmup_cosine_schedule(optimizer, warmup=settings["warmup_steps"], total=total)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from graft.clip import create_clip
 from graft.encoders import normalise
 from graft.errors import GraftError
 from graft.files import atomic_path, write_json
+from graft.optimisation import adamw, warmup_cosine_schedule
 from graft.teacher import square_photo
 
 ARCHITECTURE = "graft-atlas"
@@ -64,10 +64,10 @@ def train_teacher(world: Path, out: Path, *, seed: int = 0, recipe: TeacherRecip
     preprocess = open_clip.get_model_preprocess_cfg(model)
     photos, captions = _load_captions(world, model.visual.image_size[0])
     tokens = open_clip.get_tokenizer(ARCHITECTURE)(captions)
-    optimizer = _optimizer(model, recipe)
+    optimizer = adamw(model, learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.98))
     batches = max(len(photos) // recipe.batch_size, 1)
     total = recipe.epochs * batches
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, total, recipe.warmup))
+    schedule = warmup_cosine_schedule(optimizer, warmup=max(round(total * recipe.warmup), 1), total=total)
     with tqdm(total=total * recipe.batch_size, desc="teacher", unit="photo", smoothing=0) as progress:
         for _ in range(recipe.epochs):
             order = torch.randperm(len(photos), generator=generator)
@@ -114,22 +114,6 @@ def _load_captions(world: Path, size: int) -> tuple[Tensor, list[str]]:
         with Image.open(table.parent / row["path"]) as image:
             photos[number] = square_photo(image, size)
     return photos, [row["caption"] for row in rows]
-
-
-def _optimizer(model: torch.nn.Module, recipe: TeacherRecipe) -> torch.optim.Optimizer:
-    """AdamW with weight decay on matrices alone, not on gains, biases or the temperature."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98), fused=True)
-
-
-def _rate(step: int, total: int, warmup: float) -> float:
-    """Share of the peak learning rate: linear warm-up, then a cosine to zero."""
-    rise = max(round(total * warmup), 1)
-    return (step + 1) / rise if step < rise else 0.5 * (1 + math.cos(math.pi * (step - rise) / max(total - rise, 1)))
 
 
 def _write_folder(out: Path, model: torch.nn.Module, preprocess: dict[str, object]) -> None:
