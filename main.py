@@ -6,6 +6,7 @@
 import difflib
 import re
 import sys
+import warnings
 from typing import Any, NoReturn
 
 from lightning import LightningDataModule, LightningModule, Trainer
@@ -56,6 +57,9 @@ def main(args: ArgsType = None) -> GraftCLI:
     Raises:
         SystemExit: status 1 after a fault in the user's input, told in one message; 2 after a bad argument.
     """
+    warnings.filterwarnings("ignore", message="Starting from v1.9.0, `tensorboardX`")  # the CSV log is what is wanted
+    # GroundPairs keeps the position in its own state; Lightning looks at the loader alone.
+    warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch")
     try:
         return GraftCLI(
             LightningModule,

@@ -216,6 +216,18 @@ def test_bad_samples_are_counted_and_too_many_stop_the_run(
     assert "shard-00000" in message
 
 
+def test_nothing_is_configured_from_a_checkpoint(fit_config: Path, tmp_path: Path) -> None:
+    fit(fit_config, "--trainer.max_epochs=1")
+    path = tmp_path / "run" / "last.ckpt"
+    content = torch.load(path, weights_only=True)
+    content["hyper_parameters"] |= {"_class_path": "tests.test_alignment.Kill", "temperature": 5.0}
+    torch.save(content, path)
+    cli = fit(fit_config, f"--ckpt_path={path}", "--model.init_args.learning_rate=0.5")
+    assert isinstance(cli.model, GraftAlignment)
+    assert (cli.model.hparams["learning_rate"], cli.model.hparams["temperature"]) == (0.5, 0.07)
+    assert cli.trainer.global_step == 4
+
+
 def test_a_foreign_checkpoint_is_told(tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     with pytest.raises(GraftError, match="was not written by graft"):
