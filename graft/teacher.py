@@ -73,8 +73,9 @@ class Teacher:
     @torch.inference_mode()
     def encode_image(self, image: Tensor) -> Tensor:
         """Photos, or tiles for the CLIP baseline: uint8 [N, 3, H, W] of any size to float32 [N, D] of unit length."""
-        normalised = normalise(image, self._mean, self._std, self._dtype)
-        return pool_tokens(self._clip.visual, tower_tokens(self._clip.visual, normalised))
+        with torch.autocast(image.device.type, enabled=False):
+            normalised = normalise(image, self._mean, self._std, self._dtype)
+            return pool_tokens(self._clip.visual, tower_tokens(self._clip.visual, normalised))
 
     @torch.inference_mode()
     def encode_text(self, texts: Sequence[str]) -> Tensor:
