@@ -39,7 +39,7 @@ class GraftCLI(LightningCLI):
         parser.link_arguments("seed_everything", "data.init_args.seed")
         parser.link_arguments("data.init_args.probe_prompts", "model.init_args.probe_prompts")
 
-    def instantiate_trainer(self, **kwargs: Any) -> Trainer:  # noqa: ANN401  # as the base class
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """One folder a run: checkpoints lie in `trainer.default_root_dir` unless they name their own."""
         trainer = super().instantiate_trainer(**kwargs)
         for callback in trainer.checkpoint_callbacks:

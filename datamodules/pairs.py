@@ -112,7 +112,7 @@ class GroundPairs(LightningDataModule):
         share = self._probe_set.share(self._rank, self._world)
         return DataLoader(share, batch_size=self._batch_size, num_workers=self._workers, collate_fn=collate_labelled)
 
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:  # noqa: ANN401  # Lightning's signature
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Augment training batches on the device, and note how far the stream has come."""
         if not isinstance(batch, PairBatch):
             return batch

@@ -41,7 +41,7 @@ def teacher(*, world: Path, out: Path, seed: int = 0) -> None:
 class _DashedParser(ArgumentParser):
     """Spells options with dashes, and takes a bool that is off by default as a bare flag."""
 
-    def add_argument(self, *names: str, **settings: Any) -> Any:  # noqa: ANN401 -- argparse's own signature
+    def add_argument(self, *names: str, **settings: Any) -> Any:
         if settings.get("type") is bool and settings.get("default") is False:
             del settings["type"]
             settings["action"] = "store_true"

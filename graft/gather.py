@@ -20,12 +20,12 @@ class _GatherWithGradient(torch.autograd.Function):
     """All-gather whose backward adds up what every rank's loss says about each rank's vectors."""
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor) -> Tensor:  # noqa: ANN401  # autograd's context has no type
+    def forward(ctx: Any, value: Tensor) -> Tensor:
         ctx.rows = slice(dist.get_rank() * len(value), (dist.get_rank() + 1) * len(value))
         return _all_gather(value)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ANN401
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         total = gradients[0].contiguous()
         dist.all_reduce(total)
         own: Tensor = total[ctx.rows]

@@ -31,6 +31,11 @@ ABOUT = {
     "control_histogram": "the same loss on the tile's colour histogram",
     "chance": "guessing",
 }
+HEADLINE = {"classification": "top1_macro", "multilabel": "map_macro"}
+TABLES = {
+    "classification": ("One class a tile", "EuroSAT", {"top1": "top-1", "top1_macro": "top-1 macro"}),
+    "multilabel": ("Several classes a tile", "BigEarthNet", {"map_macro": "mAP macro", "map_micro": "mAP micro"}),
+}
 _PAIRS, _PHOTOS, _ANSWERS_PER_CLASS = 9, 4, 2
 
 
@@ -51,7 +56,7 @@ def write_report(world: Path, teacher: Path, shards: Path, run: Path, results: P
     curves = run / "curves.png"
     html = templates.get_template("report.html.j2").render(
         world={"sensor": about["sensor"], "seed": about["seed"], "gsd": f"{get_sensor(about['sensor']).gsd_m:g}"},
-        tables=[_single_label_table(rows), _multilabel_table(rows)],
+        tables=[_table(rows, task) for task in TABLES],
         pairs=_pairs(shards, world),
         answers=_answers(world, teacher, run / "last.ckpt"),
         classes=len(load_prompts("atlas").ids),
@@ -89,47 +94,23 @@ def _ordered(rows: Sequence[ResultRow], task: str) -> list[ResultRow]:
     return sorted(mine, key=lambda row: order.get(row["model"], len(order)))
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %"
-
-
-def _single_label_table(rows: Sequence[ResultRow]) -> dict[str, Any]:
-    mine = _ordered(rows, "classification")
-    scores = {row["model"]: row["metrics"]["top1_macro"] for row in mine}
+def _table(rows: Sequence[ResultRow], task: str) -> dict[str, Any]:
+    """The rows of one task, with transfer in the last column."""
+    title, layout, columns = TABLES[task]
+    mine = _ordered(rows, task)
+    headline = {row["model"]: row["metrics"][HEADLINE[task]] for row in mine}
+    ceiling = headline["ceiling"] if task == "classification" else 1.0
     return {
-        "title": "One class a tile",
-        "about": f"{mine[0]['n']} tiles in the EuroSAT layout",
-        "columns": ["top-1", "top-1 macro", "transfer"],
+        "title": title,
+        "about": f"{mine[0]['n']} tiles in the {layout} layout",
+        "columns": [*columns.values(), "transfer"],
         "rows": [
             {
                 "model": row["model"],
                 "about": ABOUT.get(row["model"], ""),
                 "numbers": [
-                    _percent(row["metrics"]["top1"]),
-                    _percent(scores[row["model"]]),
-                    f"{transfer(scores[row['model']], scores['chance'], scores['ceiling']):.2f}",
-                ],
-            }
-            for row in mine
-        ],
-    }
-
-
-def _multilabel_table(rows: Sequence[ResultRow]) -> dict[str, Any]:
-    mine = _ordered(rows, "multilabel")
-    random = next(row["metrics"]["map_macro"] for row in mine if row["model"] == "chance")
-    return {
-        "title": "Several classes a tile",
-        "about": f"{mine[0]['n']} tiles in the BigEarthNet layout",
-        "columns": ["mAP macro", "mAP micro", "transfer"],
-        "rows": [
-            {
-                "model": row["model"],
-                "about": ABOUT.get(row["model"], ""),
-                "numbers": [
-                    _percent(row["metrics"]["map_macro"]),
-                    _percent(row["metrics"]["map_micro"]),
-                    f"{transfer(row['metrics']['map_macro'], random, 1.0):.2f}",
+                    *(f"{100 * row['metrics'][name]:.1f} %" for name in columns),
+                    f"{transfer(headline[row['model']], headline['chance'], ceiling):.2f}",
                 ],
             }
             for row in mine

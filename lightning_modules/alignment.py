@@ -195,7 +195,7 @@ class GraftAlignment(LightningModule):
         gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
         self.log("train/gradient_norm", torch.nn.utils.get_total_norm(gradients))
 
-    def configure_optimizers(self) -> Any:  # noqa: ANN401  # Lightning's union of a dozen types
+    def configure_optimizers(self) -> Any:
         """AdamW without decay on vectors and scalars; linear warm-up, then cosine, per step."""
         settings = self.hparams
         optimizer = adamw(self, learning_rate=settings["learning_rate"], weight_decay=settings["weight_decay"])

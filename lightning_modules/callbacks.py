@@ -29,7 +29,7 @@ class Throughput(Callback):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        batch: Any,  # noqa: ANN401  # Lightning's signature
+        batch: Any,
         batch_idx: int,
     ) -> None:
         """Note when the batch was there."""
@@ -41,7 +41,7 @@ class Throughput(Callback):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        outputs: Any,  # noqa: ANN401  # Lightning's signature
+        outputs: Any,
         batch: PairBatch,
         batch_idx: int,
     ) -> None:

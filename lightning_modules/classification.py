@@ -87,17 +87,17 @@ class ZeroShotClassification(ZeroShotEvaluation):
         task = "multilabel" if self.multilabel else "classification"
         return self.row(task, model, self._count(state), metrics, skipped)
 
-    def _count(self, state: Any) -> int:  # noqa: ANN401  # a matrix, or scores and labels
+    def _count(self, state: Any) -> int:
         return len(state[0]) if self.multilabel else int(state.sum())
 
-    def _per_class(self, state: Any) -> Tensor:  # noqa: ANN401
+    def _per_class(self, state: Any) -> Tensor:
         return average_precisions(*state) if self.multilabel else per_class_accuracy(state)
 
-    def _chance(self, state: Any, like: ResultRow, skipped: int) -> ResultRow:  # noqa: ANN401
+    def _chance(self, state: Any, like: ResultRow, skipped: int) -> ResultRow:
         metrics = multilabel_chance(state[1]) if self.multilabel else single_label_chance(len(self.texts[0].ids))
         return self.row(like["task"], "chance", like["n"], metrics, skipped)
 
-    def _write_details(self, row: ResultRow, state: Any) -> None:  # noqa: ANN401
+    def _write_details(self, row: ResultRow, state: Any) -> None:
         ids = self.texts[0].ids
         counts = state[1].sum(dim=0) if self.multilabel else state.sum(dim=1)
         values = [None if value != value else value for value in self._per_class(state).tolist()]
