@@ -12,10 +12,11 @@ from typing import Any, NoReturn
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger
 
 import datamodules  # noqa: F401  # so that YAML may say `class_path: GroundPairs`
 import lightning_modules  # noqa: F401
-from graft.errors import fault_behind
+from graft.errors import GraftError, fault_behind
 
 
 class OneLineParser(LightningArgumentParser):
@@ -40,7 +41,10 @@ class GraftCLI(LightningCLI):
         parser.link_arguments("data.init_args.probe_prompts", "model.init_args.probe_prompts")
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """One folder a run: checkpoints lie in `trainer.default_root_dir` unless they name their own."""
+        """One folder a run: log and checkpoints lie in `trainer.default_root_dir` unless they name their own."""
+        settings = self.config_init[self.config.subcommand].trainer
+        if settings.logger in (None, True):  # Lightning would log elsewhere where TensorBoard happens to be installed
+            kwargs["logger"] = CSVLogger(settings.default_root_dir or ".")
         trainer = super().instantiate_trainer(**kwargs)
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
@@ -48,7 +52,14 @@ class GraftCLI(LightningCLI):
         return trainer
 
     def _parse_ckpt_path(self) -> None:
-        """Leave class and arguments to the configuration: Lightning would take both from the file."""
+        """Leave class and arguments to the configuration: Lightning would take both from the file.
+
+        Raises:
+            GraftError: the checkpoint lies at an address: Lightning would unpickle it and so run what is in it.
+        """
+        path = self.config[self.config.subcommand].get("ckpt_path")
+        if path is not None and "://" in str(path):
+            raise GraftError(f"The checkpoint {path} is an address: download it and give the file.")
 
 
 def main(args: ArgsType = None) -> GraftCLI:
@@ -57,7 +68,6 @@ def main(args: ArgsType = None) -> GraftCLI:
     Raises:
         SystemExit: status 1 after a fault in the user's input, told in one message; 2 after a bad argument.
     """
-    warnings.filterwarnings("ignore", message="Starting from v1.9.0, `tensorboardX`")  # the CSV log is what is wanted
     # GroundPairs keeps the position in its own state; Lightning looks at the loader alone.
     warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch")
     try:

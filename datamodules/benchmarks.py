@@ -5,13 +5,22 @@ from typing import Literal
 
 from lightning import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from graft.fit import Fit
 from graft.labelled import LabelledFolder, LabelledSample, LabelledTiles, collate_labelled
 from graft.patches import LabelledPatches
 from graft.prompts import class_ids
 from graft.sensors import get_sensor
+
+
+def whole(share: Dataset[LabelledSample]) -> DistributedSampler[LabelledSample]:
+    """A sampler of all of `share` in order.
+
+    A distributed sampler of one process is a plain sequence that Lightning does not replace by its own, which would
+    share the share out again.
+    """
+    return DistributedSampler(share, num_replicas=1, rank=0, shuffle=False)
 
 
 class _LabelledTilesModule(LightningDataModule):
@@ -60,9 +69,7 @@ class _LabelledTilesModule(LightningDataModule):
             batch_size=self._batch_size,
             num_workers=self._num_workers,
             collate_fn=collate_labelled,
-            # A distributed sampler of one process is a plain sequence that Lightning does not replace by its own,
-            # which would share this share out again.
-            sampler=DistributedSampler(share, num_replicas=1, rank=0, shuffle=False),
+            sampler=whole(share),
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
         )
 

@@ -8,6 +8,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from datamodules.benchmarks import whole
 from graft.batch import PairBatch
 from graft.errors import GraftError
 from graft.fit import Fit
@@ -110,7 +111,13 @@ class GroundPairs(LightningDataModule):
     def val_dataloader(self) -> DataLoader[LabelledSample]:
         """This process's share of the probe, each tile once over all processes."""
         share = self._probe_set.share(self._rank, self._world)
-        return DataLoader(share, batch_size=self._batch_size, num_workers=self._workers, collate_fn=collate_labelled)
+        return DataLoader(
+            share,
+            batch_size=self._batch_size,
+            num_workers=self._workers,
+            collate_fn=collate_labelled,
+            sampler=whole(share),
+        )
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Augment training batches on the device, and note how far the stream has come."""

@@ -57,6 +57,32 @@ def encoder_of(checkpoint: dict[str, Any]) -> TowerConfig:
     return TowerConfig(**(card | {"mean": tuple(card["mean"]), "std": tuple(card["std"])}))
 
 
+def check_same_run(checkpoint: dict[str, Any], config: TowerConfig, card: dict[str, Any]) -> None:
+    """Check that a loaded checkpoint is of the run that is to go on from it.
+
+    Args:
+        checkpoint: as loaded.
+        config: of the encoder that is configured.
+        card: sensor, radiometry and teacher of the run, as given to `checkpoint_card`.
+
+    Raises:
+        GraftError: another architecture, sensor, radiometry or teacher.
+    """
+    remedy = "set trainer.default_root_dir to a new run, or go back to the old settings."
+    theirs = encoder_of(checkpoint)
+    if theirs.summary != config.summary:
+        raise GraftError(
+            f"The checkpoint to go on from holds a {theirs.summary}, "
+            f"the configuration makes a {config.summary}: {remedy}"
+        )
+    for what, value in card.items():
+        if checkpoint[CHECKPOINT_KEY][what] != value:
+            raise GraftError(
+                f"The checkpoint to go on from was trained with {what} {checkpoint[CHECKPOINT_KEY][what]}, the shards "
+                f"and the configuration have {value}: {remedy}"
+            )
+
+
 def load_encoder(checkpoint: Path) -> LoadedEncoder:
     """Load the satellite encoder out of a graft training checkpoint, without running anything stored in it.
 

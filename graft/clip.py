@@ -33,6 +33,10 @@ def create_clip(architecture: str, weights: str | None, *, patch_dropout: float 
     """
     _register_model_configs()
     local = architecture.startswith(open_clip.factory.LOCAL_DIR_PREFIX)
+    if local and weights is not None:
+        raise GraftError(
+            f"{architecture} holds its own weights, but weights {weights!r} are given too: set weights to null."
+        )
     if not local and architecture not in open_clip.list_models():
         raise GraftError(
             f"Unknown architecture {architecture!r}: expected a name of open_clip.list_models() "

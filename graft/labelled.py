@@ -80,7 +80,10 @@ class LabelledTiles(Dataset[LabelledSample], ABC):
             GraftError: no such folder or table.
         """
         if not root.is_dir():
-            raise GraftError(f"No benchmark folder at {root}. Change data.init_args.root.")
+            raise GraftError(
+                f"No benchmark folder at {root}. Unpack the benchmark there, or change data.init_args.root "
+                "(the probe of training: data.init_args.probe)."
+            )
         self._fit, self._image_size, self._photo_size = fit, image_size, photo_size
         self._photos = read_photo_table(photos) if photos is not None else {}
         self._expected_shape: tuple[int, ...] | None = None
@@ -180,7 +183,7 @@ class LabelledFolder(LabelledTiles):
             files = [(path, index) for path, index in files if path in chosen]
         if not files:
             raise GraftError(
-                f"{root} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}). Change data.init_args.root."
+                f"{root} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}). Change data.init_args.root (probe)."
             )
         self._paths = [path for path, _ in files]
         self.names = [path.stem for path in self._paths]

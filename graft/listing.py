@@ -54,7 +54,8 @@ def compare_classes(root: Path, found: set[str], ids: Sequence[str]) -> None:
     if missing or extra:
         raise GraftError(
             f"The classes of {root} are not those of the prompt set. Missing here: {', '.join(missing) or 'none'}; "
-            f"unknown to the prompt set: {', '.join(extra) or 'none'}. Change data.init_args.root or classes."
+            f"unknown to the prompt set: {', '.join(extra) or 'none'}. "
+            "Change data.init_args.root or classes (probe or probe_prompts in training)."
         )
 
 

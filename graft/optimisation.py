@@ -9,7 +9,12 @@ from torch.optim.lr_scheduler import LambdaLR
 
 
 def adamw(
-    model: nn.Module, *, learning_rate: float, weight_decay: float, betas: tuple[float, float] = (0.9, 0.999)
+    model: nn.Module,
+    *,
+    learning_rate: float,
+    weight_decay: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+    fused: bool = True,
 ) -> AdamW:
     """AdamW over what learns in `model`, with weight decay on matrices but not on vectors and scalars."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -17,7 +22,7 @@ def adamw(
         {"params": [parameter for parameter in parameters if parameter.ndim >= 2], "weight_decay": weight_decay},
         {"params": [parameter for parameter in parameters if parameter.ndim < 2], "weight_decay": 0.0},
     ]
-    return AdamW(groups, lr=learning_rate, betas=betas, fused=True)
+    return AdamW(groups, lr=learning_rate, betas=betas, fused=fused)
 
 
 def warmup_cosine(step: int, *, warmup: int, total: int) -> float:

@@ -50,7 +50,7 @@ class ResultRow(TypedDict):
     command: str
 
 
-_KEY = ("task", "dataset", "split", "model", "prompts")
+_KEY = ("task", "dataset", "split", "model", "prompts", "preprocessing")
 
 
 def code_version() -> str:
@@ -96,7 +96,7 @@ def read_rows(path: Path) -> list[ResultRow]:
 def append_rows(path: Path, rows: Sequence[ResultRow]) -> None:
     """Append rows to a results file, whole or not at all; one writer at a time.
 
-    A row with the same task, dataset, split, model and prompts replaces the old one.
+    A row with the same task, dataset, split, model, prompts and preprocessing replaces the old one.
 
     Raises:
         GraftError: the file holds something else.

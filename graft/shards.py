@@ -8,6 +8,7 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from graft.errors import GraftError
+from graft.fit import UNREADABLE
 
 INDEX_NAME = "index.json"
 INDEX_VERSION = 1
@@ -196,7 +198,7 @@ class ShardReader:
                     file.seek(offset)
                     raw[name] = file.read(size)
             return _decode(raw, self.index)
-        except (BadSampleError, ValueError, KeyError, RuntimeError, OSError, EOFError) as error:
+        except (BadSampleError, *UNREADABLE, KeyError, TypeError, RuntimeError, EOFError, BadZipFile) as error:
             raise BadSampleError(f"{where}: {fault or error}") from error
 
 
@@ -213,11 +215,13 @@ def _decode(raw: dict[str, bytes], index: ShardIndex) -> PairSample:
     if count == 0:
         raise BadSampleError("a tile with no photo")
     photos = tuple(raw[name] for name in sorted(raw) if name.startswith("ground") and name.endswith(".jpg"))
-    ground = None
-    if index.teacher is not None:
-        ground = _vectors(raw, meta, index.teacher, count)
-    elif len(photos) != count:
+    if index.photos_stored and len(photos) != count:
         raise BadSampleError(f"{count} photos in its json, {len(photos)} stored")
+    for photo in [meta, *meta["photos"]]:
+        missing = ({"tile_id"} if photo is meta else {"id", "x", "y"}) - set(photo)
+        if missing:
+            raise BadSampleError(f"its json lacks {', '.join(sorted(missing))}")
+    ground = None if index.teacher is None else _vectors(raw, meta, index.teacher, count)
     return PairSample(tile, ground, photos, meta)
 
 

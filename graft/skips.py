@@ -14,12 +14,12 @@ _SHOWN = 5
 
 
 class SkipCounter:
-    """Counts samples seen and samples or photos left out.
+    """Counts samples and photos seen, and those left out.
 
     The first few reasons are logged one by one, later ones at every power of two of their number.
 
     Attributes:
-        seen: samples asked for.
+        seen: samples and photos asked for.
         skipped: samples or photos left out.
     """
 
@@ -50,6 +50,7 @@ class SkipCounter:
         hopeless = self.seen >= HOPELESS_AFTER and self.skipped >= self.seen
         if too_many or hopeless:
             raise GraftError(
-                f"{self.skipped} of {self.seen} samples could not be used (up to {TOLERATED_SHARE:.0%} is tolerated): "
+                f"{self.skipped} of {self.seen} samples and photos could not be used "
+                f"(up to {TOLERATED_SHARE:.0%} is tolerated): "
                 f"{'; '.join(self._first)}. {self._remedy}"
             )

@@ -11,6 +11,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from graft.batch import PairBatch
 from graft.errors import GraftError
+from graft.fit import UNREADABLE
 from graft.plan import SamplePlan
 from graft.shards import BadSampleError, ShardIndex, ShardReader, photo_number
 
@@ -110,7 +111,7 @@ class PairStream(IterableDataset[PairBatch]):
                 if self._preprocess is not None:
                     try:
                         image = self._preprocess(Image.open(io.BytesIO(sample.photos[which])))
-                    except OSError as fault:
+                    except UNREADABLE as fault:
                         skipped.append(f"photo {sample.meta['photos'][which]['id']} of {names[row]}: {fault}")
                         continue
                     if photo is None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
 from graft.batch import LabelledBatch, PairBatch
-from graft.checkpoint import CHECKPOINT_KEY, checkpoint_card, encoder_of
+from graft.checkpoint import CHECKPOINT_KEY, check_same_run, checkpoint_card
 from graft.encoders import encoder_from_clip
 from graft.errors import GraftError
 from graft.gather import gather_candidates
@@ -70,12 +70,9 @@ class GraftAlignment(LightningModule):
         self.save_hyperparameters()
         self.encoder: nn.Module | None = None
         self.attention: nn.Linear | None = None
-        log_scale = torch.tensor(1 / temperature).log()
-        if learn_temperature:
-            self.log_scale: Tensor = nn.Parameter(log_scale)
-        else:
-            self.register_buffer("log_scale", log_scale)
-        self.register_buffer("probe_text", torch.empty(0), persistent=False)
+        # No buffers: DDP broadcasts them at every validation batch, of which a process may have one more than another.
+        self.log_scale = nn.Parameter(torch.tensor(1 / temperature).log(), requires_grad=learn_temperature)
+        self.probe_text = torch.empty(0)
         classes = len(class_ids(probe_prompts))
         self.probe_top1 = MulticlassAccuracy(classes, average="micro")
         self.probe_top1_macro = MulticlassAccuracy(classes, average="macro")
@@ -125,13 +122,14 @@ class GraftAlignment(LightningModule):
         self._card = {"sensor": index.sensor, "radiometry": index.radiometry, "teacher": card}
 
     def on_fit_start(self) -> None:
-        """Put an online teacher beside the model."""
+        """Put words and an online teacher beside the model."""
+        self.probe_text = self.probe_text.to(self.device)
         if self._teacher is not None:
             self._teacher.to(self.device)
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
         """The loss of one batch, in float32."""
-        self.skips.add(len(batch.tile), batch.skipped)
+        self.skips.add(len(batch.tile) + (0 if batch.photo is None else batch.mask.numel()), batch.skipped)
         ground, mask, photo_id = self._ground(batch), batch.mask, batch.photo_id
         if self.hparams["photos"] == "mean":
             ground, mask, photo_id = pool_photos(ground, mask, photo_id)
@@ -198,9 +196,19 @@ class GraftAlignment(LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW without decay on vectors and scalars; linear warm-up, then cosine, per step."""
         settings = self.hparams
-        optimizer = adamw(self, learning_rate=settings["learning_rate"], weight_decay=settings["weight_decay"])
-        total = int(self.trainer.estimated_stepping_batches)
-        schedule = warmup_cosine_schedule(optimizer, warmup=settings["warmup_steps"], total=total)
+        total = self.trainer.estimated_stepping_batches
+        if not 1 <= total < float("inf"):
+            raise GraftError(
+                "The length of the run is not known, and the schedule needs it: the data is an endless stream, so set "
+                "trainer.limit_train_batches beside trainer.max_epochs, or trainer.max_steps."
+            )
+        optimizer = adamw(
+            self,
+            learning_rate=settings["learning_rate"],
+            weight_decay=settings["weight_decay"],
+            fused=not self.trainer.gradient_clip_val,  # Lightning refuses to clip for a fused optimiser
+        )
+        schedule = warmup_cosine_schedule(optimizer, warmup=settings["warmup_steps"], total=int(total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -209,14 +217,5 @@ class GraftAlignment(LightningModule):
         checkpoint[CHECKPOINT_KEY] = checkpoint_card(self._tower, logit_scale=scale, **self._card)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse to go on from another architecture.
-
-        Raises:
-            GraftError: the checkpoint's encoder is not this one.
-        """
-        theirs, ours = encoder_of(checkpoint), self._tower
-        if theirs != ours:
-            raise GraftError(
-                f"The checkpoint to go on from holds a {theirs.summary}, the configuration makes a {ours.summary}: "
-                "set trainer.default_root_dir to a new run, or the old model settings."
-            )
+        """Refuse to go on from another architecture, sensor or teacher."""
+        check_same_run(checkpoint, self._tower, self._card)

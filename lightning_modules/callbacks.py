@@ -58,14 +58,19 @@ class TrainingCurves(Callback):
     The CSV logs of all sessions of a run that was taken up again make one picture.
     """
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw, on the first rank only."""
-        if stage != "fit" or not trainer.is_global_zero:
+        if not trainer.is_global_zero:
             return
         for logger in trainer.loggers:
             logger.save()
         run = Path(trainer.default_root_dir)
-        draw_curves(sorted(run.glob("lightning_logs/*/metrics.csv")), run / "curves.png")
+        logs = run.glob("lightning_logs/version_*/metrics.csv")
+        draw_curves(sorted(logs, key=lambda log: int(log.parent.name.split("_")[1])), run / "curves.png")
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Draw what there is."""
+        self.on_fit_end(trainer, pl_module)
 
 
 class LastCheckpoint(ModelCheckpoint):

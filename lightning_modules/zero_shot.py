@@ -143,7 +143,9 @@ class ZeroShotEvaluation(LightningModule):
         Yields:
             Key in `self.models`, float [n, D] vectors, labels [n, …]; the ceiling covers the tiles that have photos.
         """
-        self._skips.add(len(batch.name) + len(batch.skipped), batch.skipped + batch.skipped_photos)
+        seen = 0 if batch.photo_mask is None else int(batch.photo_mask.sum())
+        reasons = batch.skipped + batch.skipped_photos
+        self._skips.add(len(batch.name) + seen + len(reasons), reasons)
         self.skipped.update(len(batch.skipped))
         if not batch.name:
             return

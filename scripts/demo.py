@@ -9,11 +9,13 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
 from jsonargparse import auto_cli
 
+from graft.atlas import DEMO, TINY
 from graft.cli import main as graft_command
 from graft.errors import GraftError
 from graft.report import write_report
@@ -34,20 +36,21 @@ def run(program: str, command: Callable[[], object], arguments: list[str], resul
     print(f"  took {time.perf_counter() - began:.0f} s", flush=True)
 
 
-def check_world(world: Path, sensor: str, seed: int) -> None:
+def check_world(world: Path, sensor: str, seed: int, *, quick: bool) -> None:
     """Refuse to mix two demos in one folder.
 
     Raises:
-        GraftError: the folder holds a world of another sensor or seed.
+        GraftError: the folder holds a world of another sensor, seed or size.
     """
     path = world / "world.json"
     if not path.is_file():
         return
     found = json.loads(path.read_text(encoding="utf-8"))
-    if (found["sensor"], found["seed"]) != (sensor, seed):
+    size = asdict(TINY if quick else DEMO)
+    if (found["sensor"], found["seed"], found["size"]) != (sensor, seed, size):
         raise GraftError(
-            f"{world} is the world of SENSOR={found['sensor']} SEED={found['seed']}, asked for SENSOR={sensor} "
-            f"SEED={seed}: give another OUT, or remove the folder."
+            f"{world} is a world of {found['size']['train']} scenes, SENSOR={found['sensor']} SEED={found['seed']}; "
+            f"asked for are {size['train']} scenes, SENSOR={sensor} SEED={seed}: give another OUT, or remove it."
         )
 
 
@@ -67,7 +70,7 @@ def demo(
         quick: a tiny world and a few steps: shows that everything runs, not what comes of it.
     """
     world, teacher, shards, results = out / "world", out / "teacher", out / "shards", out / "results.json"
-    check_world(world, sensor, seed)
+    check_world(world, sensor, seed, quick=quick)
     began = time.perf_counter()
     run(
         "graft",

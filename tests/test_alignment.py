@@ -191,6 +191,36 @@ def test_a_checkpoint_of_another_architecture_is_told(fit_config: Path, capsys: 
     assert "mean-colour control" in message
 
 
+def test_another_teacher_or_a_length_unknown_is_told(
+    fit_config: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    fit(fit_config, "--trainer.max_epochs=1")
+    path = tmp_path / "run" / "last.ckpt"
+    content = torch.load(path, weights_only=True)
+    content["graft"]["teacher"]["identity"] = "0" * 64
+    torch.save(content, path)
+    assert "was trained with teacher {'name'" in fails(capsys, fit_config)
+    fresh = f"--trainer.default_root_dir={tmp_path / 'fresh'}"
+    assert "set trainer.limit_train_batches" in fails(
+        capsys, fit_config, fresh, "--trainer.limit_train_batches=null", "--trainer.val_check_interval=2"
+    )
+    assert "is an address: download it" in fails(capsys, fit_config, fresh, "--ckpt_path=https://example.org/x.ckpt")
+
+
+def test_gradients_can_be_clipped_in_the_shipped_precision(fit_config: Path, tmp_path: Path) -> None:
+    cli = fit(fit_config, "--trainer.precision=bf16-mixed", "--trainer.gradient_clip_val=0.01")
+    assert cli.trainer.global_step == 4
+
+
+def test_a_crash_leaves_its_curves(fit_config: Path, tmp_path: Path) -> None:
+    config = yaml.safe_load(fit_config.read_text())
+    config["trainer"]["callbacks"].append({"class_path": "tests.test_alignment.Kill", "init_args": {"step": 3}})
+    fit_config.write_text(yaml.safe_dump(config))
+    with pytest.raises(BaseException):  # noqa: B017, PT011  # Lightning turns an interrupt into its own exit
+        fit(fit_config)
+    assert (tmp_path / "run" / "curves.png").is_file()
+
+
 def test_bad_samples_are_counted_and_too_many_stop_the_run(
     fit_config: Path, make_shards: ShardFactory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -212,7 +242,7 @@ def test_bad_samples_are_counted_and_too_many_stop_the_run(
         "--data.init_args.batch_size=24",
         f"--trainer.default_root_dir={tmp_path / 'bad-run'}",
     )
-    assert "samples could not be used" in message
+    assert "samples and photos could not be used" in message
     assert "shard-00000" in message
 
 

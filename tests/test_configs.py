@@ -31,7 +31,8 @@ TECHNICAL = frozenset(
     {
         *("seed_everything", "ckpt_path", "class_path", "weights", "shards", "sensor", "num_workers"),
         *("probe", "probe_prompts", "probe_fit", "probe_size"),
-        *("default_root_dir", "val_check_interval", "use_distributed_sampler", "log_every_n_steps", "init_args"),
+        *("default_root_dir", "val_check_interval", "check_val_every_n_epoch"),
+        *("use_distributed_sampler", "log_every_n_steps", "init_args"),
     }
 )
 SOURCE = re.compile(r"\[P\]|\[C\]|\[P:|unconfirmed|\bours\b")

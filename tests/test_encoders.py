@@ -113,6 +113,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
         ("ViT-B-61", None, "Unknown architecture 'ViT-B-61'"),
         ("ViT-B-16-quickgelu", "opneai", "neither a file nor a tag.*openai"),
         ("local-dir:/nowhere", None, "/nowhere does not hold weights"),
+        ("local-dir:/nowhere", "openai", "holds its own weights, but weights 'openai' are given too"),
         ("ViT-B-16-quickgelu", "openai", "could not be downloaded.*--model.init_args.weights=/path/to"),
     ],
 )

@@ -95,13 +95,21 @@ def edit(**fields: object) -> Change:
         (edit(teacher="0123456789abcdef"), "of teacher 0123456789abcdef, index.json names"),
         (edit(photos=[]), "a tile with no photo"),
         (put("json", b"{"), "line 1"),
+        (put("json", b"[]"), "indices"),
+        (edit(photos=[{"id": "a", "x": 1.0}] * 3), "json lacks y"),
+        (put("ground.npy", b"PK\x03\x04 no archive"), "zip"),
+        (drop("ground01.jpg"), "3 photos in its json, 2 stored"),
     ],
 )
 def test_a_bad_sample_costs_itself_and_says_why(
     make_shards: ShardFactory, tmp_path: Path, change: Change, message: str
 ) -> None:
     folder = make_shards(
-        tmp_path / "s", samples=4, shards=1, change=lambda members, n: change(members, n) if n == 2 else None
+        tmp_path / "s",
+        samples=4,
+        shards=1,
+        stored=True,
+        change=lambda members, n: change(members, n) if n == 2 else None,
     )
     reader = ShardReader(ShardIndex.load(folder))
     for number in (0, 1, 3):

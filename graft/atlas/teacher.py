@@ -119,7 +119,7 @@ def _load_captions(world: Path, size: int) -> tuple[Tensor, list[str]]:
 def _write_folder(out: Path, model: torch.nn.Module, preprocess: dict[str, object]) -> None:
     """Write weights and configuration as open_clip's hub and `local-dir:` expect them."""
     out.mkdir(parents=True, exist_ok=True)
-    with atomic_path(out / "open_clip_model.safetensors") as partial:
-        safetensors.torch.save_file({k: v.contiguous() for k, v in model.state_dict().items()}, partial)
     settings = {"model_cfg": open_clip.get_model_config(ARCHITECTURE), "preprocess_cfg": preprocess}
     write_json(out / "open_clip_config.json", json.loads(json.dumps(settings)))
+    with atomic_path(out / "open_clip_model.safetensors") as partial:
+        safetensors.torch.save_file({k: v.contiguous() for k, v in model.state_dict().items()}, partial)
