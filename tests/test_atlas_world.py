@@ -220,6 +220,30 @@ def test_multi_labels_are_what_the_polygons_say(world: Path) -> None:
         assert {name for name, part in share.items() if part > 0.08} == set(labels)
 
 
+def test_label_maps_lie_on_their_scene_and_are_what_the_polygons_say(world: Path) -> None:
+    features = json.loads((world / "polygons.geojson").read_text())["features"]
+    inside = {path.stem: 0 for path in (world / "benchmarks").glob("*/labels/*.tif")}
+    assert sorted(inside) == ["test00", "val00"]
+    for split, name in (("test", "test00"), ("val", "val00")):
+        root = world / "benchmarks" / split
+        with (
+            rasterio.open(root / "scenes" / f"{name}.tif") as scene,
+            rasterio.open(root / "labels" / f"{name}.tif") as truth,
+        ):
+            assert (truth.crs, truth.transform, truth.shape) == (scene.crs, scene.transform, scene.shape)
+            labels, bands, inverse = truth.read(1), scene.read(), ~scene.transform
+        assert set(np.unique(labels)) <= {*range(len(IDS)), 255}
+        assert (labels[(bands == 0).all(0)] == 255).all()
+        to_scene = Transformer.from_crs("EPSG:4326", CRS, always_xy=True)
+        for feature in features:
+            point = shape(feature["geometry"]).representative_point()
+            column, row = inverse @ to_scene.transform(point.x, point.y)
+            if 0 <= column < labels.shape[1] and 0 <= row < labels.shape[0] and labels[int(row), int(column)] != 255:
+                assert IDS[labels[int(row), int(column)]] == feature["properties"]["class"]
+                inside[name] += 1
+    assert min(inside.values()) > 8
+
+
 def test_captions_never_mention_a_tile(world: Path) -> None:
     rows = table(world / "captions" / "captions.csv")
     assert len(rows) == TINY.captions

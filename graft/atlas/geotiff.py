@@ -17,6 +17,7 @@ _STORED = {
     "sentinel": ((("B02", 2), ("B03", 1), ("B04", 0), ("B08", 3)), "uint16"),
     "naip": ((("R", 0), ("G", 1), ("B", 2), ("N", 3)), "uint8"),
 }
+UNLABELLED = 255
 _SHOWN_AS = (ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.undefined)
 
 
@@ -59,6 +60,12 @@ def write_scene(path: Path, region: Region, scene: Scene) -> None:
             file.set_band_description(number, name)
         file.colorinterp = [_SHOWN_AS[row] for _, row in _STORED[region.sensor.name][0]]
         file.update_tags(DATETIME=scene.datetime, ITEM=f"atlas-{region.world}-{region.sensor.name}-{region.name}")
+
+
+def write_labels(path: Path, region: Region, scene: Scene) -> None:
+    """Write the true land cover of a scene: one uint8 band of class indices, 255 under cloud or without data."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_band(path, np.where(scene.clear, scene.land.cover, UNLABELLED).astype(np.uint8), region.transform())
 
 
 def write_band(path: Path, values: npt.NDArray[np.generic], transform: Affine) -> None:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from graft.atlas.benchmarks import write_benchmarks
 from graft.atlas.captions import BATCH, write_captions
 from graft.atlas.classes import IDS
-from graft.atlas.geotiff import write_scene
+from graft.atlas.geotiff import write_labels, write_scene
 from graft.atlas.overhead import paint_scene
 from graft.atlas.photos import COLUMNS, photo_row, plan_photos, write_photo, write_table
 from graft.atlas.polygons import parcel_features
@@ -132,6 +132,7 @@ def _build_region(folder: Path, region: Region, size: WorldSize) -> _Piece:
         return piece
     root = folder / "benchmarks" / region.role
     write_scene(root / "scenes" / f"{region.name}.tif", region, scene)
+    write_labels(root / "labels" / f"{region.name}.tif", region, scene)
     piece.tiles = write_benchmarks(root, region, scene, size)
     return piece
 
