@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from graft.clip import identity_of
-from graft.encoders import TowerConfig, build_encoder
+from graft.encoders import Level, TowerConfig, build_encoder
 from graft.errors import GraftError, first_line
 
 
@@ -25,6 +25,9 @@ class LoadedEncoder:
         logit_scale: 1 / temperature of the training loss.
         sha256: identity of the encoder's weights.
         step: optimiser steps taken.
+        level: `image`, or `pixel` where it also has trained patch tokens.
+        patch: side of a patch in pixels.
+        window: side in pixels of the tiles it was made for.
     """
 
     encoder: nn.Module
@@ -35,6 +38,9 @@ class LoadedEncoder:
     logit_scale: float
     sha256: str
     step: int
+    level: Level
+    patch: int
+    window: int
 
 
 CHECKPOINT_KEY = "graft"
@@ -72,8 +78,8 @@ def check_same_run(checkpoint: dict[str, Any], config: TowerConfig, card: dict[s
     theirs = encoder_of(checkpoint)
     if theirs.summary != config.summary:
         raise GraftError(
-            f"The checkpoint to go on from holds a {theirs.summary}, "
-            f"the configuration makes a {config.summary}: {remedy}"
+            f"The checkpoint to go on from holds {theirs.summary}, "
+            f"the configuration makes {config.summary}: {remedy}"
         )
     for what, value in card.items():
         if checkpoint[CHECKPOINT_KEY][what] != value:
@@ -116,4 +122,7 @@ def load_encoder(checkpoint: Path) -> LoadedEncoder:
         card["logit_scale"],
         identity_of(encoder),
         content.get("global_step", 0),
+        config.level,
+        config.patch,
+        config.window,
     )

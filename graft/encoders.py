@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import open_clip
 import torch
@@ -14,7 +14,10 @@ from torch import Tensor, nn
 from graft.clip import create_clip, plain_tower
 from graft.errors import GraftError
 
-CONTROLS = ("mean-colour", "colour-histogram")
+IMAGE_CONTROLS = ("mean-colour", "colour-histogram")
+PIXEL_CONTROLS = ("token-colour",)
+CONTROLS = IMAGE_CONTROLS + PIXEL_CONTROLS
+Level = Literal["image", "pixel"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class TowerConfig:
         vision_cfg: open_clip's `vision_cfg`.
         mean: per channel, of pixels in 0..1.
         std: per channel, of pixels in 0..1.
+        level: `image` learns one vector per tile, `pixel` one per patch token.
     """
 
     kind: str
@@ -36,16 +40,27 @@ class TowerConfig:
     vision_cfg: dict[str, Any] = field(default_factory=dict)
     mean: tuple[float, ...] = open_clip.OPENAI_DATASET_MEAN
     std: tuple[float, ...] = open_clip.OPENAI_DATASET_STD
+    level: Level = "image"
+
+    @property
+    def patch(self) -> int:
+        """Side of a patch in pixels."""
+        return int(self.vision_cfg["patch_size"])
+
+    @property
+    def window(self) -> int:
+        """Side in pixels of the input that the tower was made for."""
+        return int(self.vision_cfg["image_size"])
 
     @property
     def summary(self) -> str:
         """The configuration in a few words, for messages."""
         if self.kind != "tower":
-            return f"{self.kind} control of width {self.embed_dim}"
+            return f"a {self.kind} control of width {self.embed_dim}"
         shape = ", ".join(
             f"{key} {self.vision_cfg.get(key)}" for key in ("width", "layers", "patch_size", "image_size")
         )
-        return f"ViT ({shape}) of output width {self.embed_dim}"
+        return f"a ViT ({shape}) at {self.level} level, output width {self.embed_dim}"
 
 
 def normalise(image: Tensor, mean: Sequence[float], std: Sequence[float], dtype: torch.dtype) -> Tensor:
@@ -65,6 +80,24 @@ def position_embedding(tower: VisionTransformer, grid: tuple[int, int]) -> Tenso
     return torch.cat([own[:1], resized.flatten(2)[0].T.to(own.dtype)])
 
 
+def embed_patches(tower: VisionTransformer, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    """What goes into a ViT's first block.
+
+    Args:
+        tower: open_clip vision transformer with a class token.
+        image: float [B, 3, H, W], normalised; a remainder of H or W past whole patches is ignored.
+
+    Returns:
+        Tokens [B, 1 + h * w, width], the class token first, and the grid (h, w).
+    """
+    patches = tower.conv1(image)
+    grid = (patches.shape[-2], patches.shape[-1])
+    tokens = patches.flatten(2).transpose(1, 2)
+    first = tower.class_embedding.to(tokens.dtype).expand(len(tokens), 1, -1)
+    tokens = torch.cat([first, tokens], dim=1) + position_embedding(tower, grid).to(tokens.dtype)
+    return tower.ln_pre(tower.patch_dropout(tokens)), grid
+
+
 def tower_tokens(tower: VisionTransformer, image: Tensor) -> Tensor:
     """Run a ViT on normalised images of any size.
 
@@ -75,12 +108,7 @@ def tower_tokens(tower: VisionTransformer, image: Tensor) -> Tensor:
     Returns:
         Tokens [B, 1 + h * w, width] before `ln_post`, the class token first.
     """
-    patches = tower.conv1(image)
-    grid = (patches.shape[-2], patches.shape[-1])
-    tokens = patches.flatten(2).transpose(1, 2)
-    first = tower.class_embedding.to(tokens.dtype).expand(len(tokens), 1, -1)
-    tokens = torch.cat([first, tokens], dim=1) + position_embedding(tower, grid).to(tokens.dtype)
-    tokens = tower.ln_pre(tower.patch_dropout(tokens))
+    tokens, _ = embed_patches(tower, image)
     return tower.transformer(tokens)  # type: ignore[no-any-return]
 
 
@@ -90,61 +118,124 @@ def pool_tokens(tower: VisionTransformer, tokens: Tensor) -> Tensor:
     return F.normalize(pooled.float(), dim=-1)
 
 
+class PatchProjector(nn.Module):
+    """Patch tokens before `ln_post` to CLIP's space: LayerNorm, then a linear map without bias.
+
+    Call with float [..., width]; returns float [..., D], any length. It starts as a tower's own `ln_post` and `proj`;
+    open_clip hands tokens out after `ln_post`, so those must not be given to it.
+    """
+
+    def __init__(self, tower: VisionTransformer) -> None:
+        super().__init__()
+        width, dim = tower.proj.shape
+        self.norm = nn.LayerNorm(width, eps=tower.ln_post.eps)
+        self.linear = nn.Linear(width, dim, bias=False)
+        self.norm.load_state_dict(tower.ln_post.state_dict())
+        self.linear.weight.data.copy_(tower.proj.data.T)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Project tokens."""
+        projected: Tensor = self.linear(self.norm(tokens))
+        return projected
+
+
 class SatelliteEncoder(nn.Module):
     """An open_clip ViT from display values to CLIP's space.
 
-    Call with uint8 tiles [B, 3, H, W]; returns float32 [B, D] of unit length. Any H and W of at least one patch.
+    Call with uint8 tiles [B, 3, H, W]; returns float32 [B, D] of unit length. Any H and W of at least one patch. At
+    pixel level the vector of a tile is the mean direction of its patch tokens.
+
+    Attributes:
+        tower: the ViT.
+        mean: per channel, of pixels in 0..1.
+        std: per channel, of pixels in 0..1.
+        level: `pixel` where there is a `projector`.
     """
 
-    def __init__(self, tower: VisionTransformer, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self, tower: VisionTransformer, mean: Sequence[float], std: Sequence[float], level: Level = "image"
+    ) -> None:
         super().__init__()
         self.tower = tower
-        self._mean, self._std = mean, std
+        self.mean, self.std, self.level = mean, std, level
+        self.projector: PatchProjector | None = None
+        if level == "pixel":
+            self.projector = PatchProjector(tower)
+            # The projector takes their place; DDP waits for the gradient of every parameter that wants one.
+            tower.ln_post.requires_grad_(requires_grad=False)
+            tower.proj.requires_grad_(requires_grad=False)
 
     def forward(self, tile: Tensor) -> Tensor:
         """uint8 [B, 3, H, W] to float32 [B, D] of unit length."""
-        image = normalise(tile, self._mean, self._std, self.tower.conv1.weight.dtype)
-        return pool_tokens(self.tower, tower_tokens(self.tower, image))
+        if self.projector is not None:
+            return F.normalize(self.tokens(tile).mean((1, 2)), dim=-1)
+        return pool_tokens(self.tower, tower_tokens(self.tower, self._normalised(tile)))
+
+    def tokens(self, tile: Tensor) -> Tensor:
+        """Trained patch tokens: uint8 [B, 3, H, W] to float32 [B, h, w, D] of unit length; pixel level only."""
+        if self.projector is None:
+            raise RuntimeError("an image-level encoder has no trained patch tokens")
+        tokens, grid = embed_patches(self.tower, self._normalised(tile))
+        projected = self.projector(self.tower.transformer(tokens)[:, 1:])
+        return F.normalize(projected.float(), dim=-1).reshape(len(tile), *grid, -1)
+
+    def _normalised(self, tile: Tensor) -> Tensor:
+        return normalise(tile, self.mean, self.std, self.tower.conv1.weight.dtype)
 
 
 def encoder_from_clip(
-    architecture: str, weights: str | None, *, kind: str = "tower", patch_dropout: float = 0.0
+    architecture: str,
+    weights: str | None,
+    *,
+    kind: str = "tower",
+    level: Level = "image",
+    patch_dropout: float = 0.0,
 ) -> tuple[nn.Module, TowerConfig]:
     """The encoder to be trained: a CLIP's own image tower, or a control of the same output width.
 
     Args:
         architecture: see `create_clip`.
         weights: see `create_clip`.
-        kind: `tower`, `mean-colour` or `colour-histogram`; the controls see no structure and show what colour
-            alone achieves under the same loss.
-        patch_dropout: fraction of patch tokens dropped while training.
+        kind: `tower`, or a control of the level (`mean-colour`, `colour-histogram`; `token-colour`), which sees no
+            structure and shows what colour alone achieves under the same loss.
+        level: `image` or `pixel`.
+        patch_dropout: fraction of patch tokens dropped while training; image level only.
+
+    Raises:
+        GraftError: a control of the other level, or patch dropout at pixel level.
     """
+    if kind in CONTROLS and (kind in PIXEL_CONTROLS) != (level == "pixel"):
+        fitting = PIXEL_CONTROLS if level == "pixel" else IMAGE_CONTROLS
+        raise GraftError(f"The control {kind} does not fit level {level}: set encoder to tower, {', '.join(fitting)}.")
+    if level == "pixel" and patch_dropout:
+        raise GraftError("Patch dropout may drop the token under a photo: set patch_dropout to 0 at pixel level.")
     clip = create_clip(architecture, weights, patch_dropout=patch_dropout or None)
     tower = plain_tower(clip.visual, architecture)
+    settings = open_clip.get_model_config(architecture)
+    vision = dict(settings["vision_cfg"], patch_dropout=patch_dropout)
     if kind in CONTROLS:
-        config = TowerConfig(kind, tower.output_dim)
+        config = TowerConfig(kind, tower.output_dim, vision_cfg=vision, level=level)
         return build_encoder(config), config
     preprocess = open_clip.get_model_preprocess_cfg(clip)
-    settings = open_clip.get_model_config(architecture)
     config = TowerConfig(
         "tower",
         tower.output_dim,
         bool(settings.get("quick_gelu", False)),
-        dict(settings["vision_cfg"], patch_dropout=patch_dropout),
+        vision,
         tuple(preprocess["mean"]),
         tuple(preprocess["std"]),
+        level,
     )
-    return SatelliteEncoder(tower, config.mean, config.std), config
+    return SatelliteEncoder(tower, config.mean, config.std, level), config
 
 
 def build_encoder(config: TowerConfig) -> nn.Module:
     """Build an encoder with random weights from its configuration."""
     if config.kind in CONTROLS:
-        from graft.atlas.controls import ColourHistogram, MeanColour
+        from graft.atlas.controls import build_control
 
-        control: nn.Module = (MeanColour if config.kind == "mean-colour" else ColourHistogram)(config.embed_dim)
-        return control
+        return build_control(config.kind, config.embed_dim, config.patch)
     if config.kind != "tower":
         raise GraftError(f"Unknown encoder {config.kind!r}: expected tower, {' or '.join(CONTROLS)}.")
     tower = _build_vision_tower(config.embed_dim, dict(config.vision_cfg), config.quick_gelu)
-    return SatelliteEncoder(tower, config.mean, config.std)
+    return SatelliteEncoder(tower, config.mean, config.std, config.level)

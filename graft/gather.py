@@ -35,8 +35,8 @@ class _GatherWithGradient(torch.autograd.Function):
 def gather_candidates(ground: Tensor, mask: Tensor, photo_id: Tensor, satellite: Tensor | None = None) -> Candidates:
     """Everything the softmax of this rank runs over.
 
-    Ground vectors are frozen, so they are gathered without gradient. Satellite vectors [B, D] are gathered only when
-    given (the symmetric loss) and then keep their gradient on every rank: a plain gather would halve it on two.
+    Ground vectors are frozen, so they are gathered without gradient. Satellite vectors [B, D] or [B, K, D] are gathered
+    only when given (the symmetric loss) and then keep their gradient on every rank: a plain gather would halve it on two.
     """
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return Candidates(ground, mask, photo_id, satellite)

@@ -18,7 +18,7 @@ class Candidates:
         ground: float [W * B, K, D] unit vectors of all ranks, without gradient.
         mask: bool [W * B, K].
         photo_id: int64 [W * B, K].
-        satellite: float [W * B, D] of all ranks with gradient; only for the symmetric loss.
+        satellite: float [W * B, D] or [W * B, K, D] of all ranks with gradient; only for the symmetric loss.
         offset: row of this rank's first tile.
         world: number of ranks W.
     """
@@ -81,23 +81,28 @@ def alignment_loss(
     with :math:`w_{ij} = 1/N_i`, the sum below running over the photos of the whole batch on all ranks. A photo that
     also belongs to tile i through another tile is left out of it. Rows without a photo count nowhere.
 
+    At pixel level :math:`s_i` becomes :math:`s_{ij}`, the token under photo j.
+
     This rank's tiles are summed and divided by N_B(global) / world, so the mean of gradients that DDP takes is the
     gradient of one process on the joint batch; only frozen vectors need gathering.
 
     Args:
-        satellite: float [B, D] unit vectors of this rank, with gradient.
+        satellite: float [B, D] unit vectors of this rank's tiles, or [B, K, D] of the tokens under their photos, with
+            gradient.
         ground: float [B, K, D] unit vectors of this rank's photos.
         mask: bool [B, K], which photos are real.
         candidates: the global batch; equal photo ids in it are never negatives of each other.
         logit_scale: 1 / temperature, a scalar.
         siblings: whether the denominator of a photo holds the same tile's other photos.
-        symmetric: average with the opposite direction, each photo choosing among all tiles.
+        symmetric: average with the opposite direction, each photo choosing among all tiles (at pixel level among the
+            tokens under photos; those of its own tile as `siblings` says).
         attention: logits [B, K] of a learned photo weighting.
 
     Returns:
         A scalar, float32.
     """
-    satellite, ground = satellite.float(), ground.float()
+    # One vector a tile (J = 1), or one a photo (J = K).
+    satellite, ground = _each(satellite).float(), ground.float()
     weights = photo_weights(mask, attention)
     rows = torch.arange(len(satellite), device=satellite.device)
     own = rows + candidates.offset
@@ -107,9 +112,9 @@ def alignment_loss(
 
     allowed = candidates.mask[None] & ~shared
     allowed[rows, own] = candidates.mask[own] if siblings else False
-    logits = logit_scale * torch.einsum("bd,nkd->bnk", satellite, candidates.ground.float())
-    total = logits.masked_fill(~allowed, -torch.inf).flatten(1).logsumexp(1, keepdim=True)
-    positive = logit_scale * torch.einsum("bd,bkd->bk", satellite, ground)
+    logits = logit_scale * torch.einsum("bjd,nkd->bjnk", satellite, candidates.ground.float())
+    total = logits.masked_fill(~allowed[:, None], -torch.inf).flatten(2).logsumexp(2)
+    positive = logit_scale * (satellite * ground).sum(-1)
     per_photo = (total if siblings else torch.logaddexp(total, positive)) - positive
     loss = (weights * per_photo.masked_fill(~mask, 0.0)).sum() * candidates.world / tiles
     if not symmetric:
@@ -117,13 +122,24 @@ def alignment_loss(
 
     if candidates.satellite is None:
         raise ValueError("the symmetric loss needs the satellite vectors of all ranks")
+    everywhere = _each(candidates.satellite).float()
     same = _holds(number, candidates.mask, len(distinct))[:, number[own]].permute(1, 2, 0)
-    others = candidates.mask.any(1)[None, None] & ~same
-    others[rows, :, own] = True
-    choices = logit_scale * torch.einsum("bkd,nd->bkn", ground, candidates.satellite.float())
-    backward = choices.masked_fill(~others, -torch.inf).logsumexp(-1) - positive
+    others = (candidates.mask.any(1)[None, None] & ~same)[..., None].repeat(1, 1, 1, everywhere.shape[1])
+    if everywhere.shape[1] > 1:
+        others &= candidates.mask[None, None]
+        alone = torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
+        others[rows, :, own] = (mask[:, None] & (siblings | alone)) | alone
+    else:
+        others[rows, :, own] = True
+    choices = logit_scale * torch.einsum("bkd,njd->bknj", ground, everywhere)
+    backward = choices.masked_fill(~others, -torch.inf).flatten(2).logsumexp(-1) - positive
     reverse = (weights * backward.masked_fill(~mask, 0.0)).sum() * candidates.world / tiles
     return (loss + reverse) / 2
+
+
+def _each(satellite: Tensor) -> Tensor:
+    """[B, D] as [B, 1, D]; [B, K, D] as it is."""
+    return satellite[:, None] if satellite.ndim == 2 else satellite
 
 
 @dataclass(frozen=True)
@@ -131,9 +147,9 @@ class Similarity:
     """How far apart the two sides are, for the log.
 
     Attributes:
-        positive: mean cosine between a tile and its own photos.
-        negative: mean cosine between a tile and the photos of other tiles.
-        spread: mean over dimensions of the standard deviation of unit tile vectors, times sqrt(D): 1 when they fill
+        positive: mean cosine between a photo and its tile, or the token under it.
+        negative: mean cosine between the photos of other tiles and these.
+        spread: mean over dimensions of the standard deviation of these unit vectors, times sqrt(D): 1 when they fill
             the sphere, 0 when they collapse to a point.
     """
 
@@ -145,10 +161,12 @@ class Similarity:
 @torch.no_grad()
 def similarity(satellite: Tensor, ground: Tensor, mask: Tensor) -> Similarity:
     """Summarise one rank's batch; shapes as in `alignment_loss`."""
-    cosine = torch.einsum("bd,nkd->bnk", satellite.float(), ground.float())
-    own = torch.eye(len(satellite), dtype=torch.bool, device=mask.device)[:, :, None] & mask[None]
-    other = mask[None] & ~own
-    spread = satellite.float().std(0, correction=0).mean() * satellite.shape[1] ** 0.5
+    seen = _each(satellite).float().expand(ground.shape)[mask]
+    tile = torch.arange(len(mask), device=mask.device)[:, None].expand(mask.shape)[mask]
+    cosine = seen @ ground.float()[mask].T
+    own = torch.eye(len(tile), dtype=torch.bool, device=mask.device)
+    other = tile[:, None] != tile[None]
+    spread = seen.std(0, correction=0).mean() * satellite.shape[-1] ** 0.5 if len(seen) else torch.zeros(())
     return Similarity(
         (cosine * own).sum() / own.sum().clamp(min=1), (cosine * other).sum() / other.sum().clamp(min=1), spread
     )

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from graft.clip import create_clip, identity_of, plain_tower
-from graft.encoders import normalise, pool_tokens, tower_tokens
+from graft.encoders import SatelliteEncoder
 
 
 def square_photo(image: Image.Image, size: int) -> Tensor:
@@ -33,6 +33,7 @@ class Teacher:
         dim: D.
         image_size: side S of its photos in pixels.
         logit_scale: CLIP's own scale of cosines before a softmax.
+        tower: its image tower as an image-level encoder of tiles: the CLIP baseline.
     """
 
     def __init__(
@@ -51,10 +52,9 @@ class Teacher:
         self.dim: int = tower.output_dim
         self.image_size: int = tower.image_size[0]
         self.logit_scale = float(clip.logit_scale.detach().exp())
-        self._mean, self._std = preprocess["mean"], preprocess["std"]
         self._tokenizer = open_clip.get_tokenizer(architecture)
-        self._dtype = dtype
         self._clip = clip.to(device=device, dtype=dtype).eval().requires_grad_(requires_grad=False)
+        self.tower = SatelliteEncoder(tower, preprocess["mean"], preprocess["std"]).eval()
 
     @property
     def card(self) -> dict[str, Any]:
@@ -74,8 +74,8 @@ class Teacher:
     def encode_image(self, image: Tensor) -> Tensor:
         """Photos, or tiles for the CLIP baseline: uint8 [N, 3, H, W] of any size to float32 [N, D] of unit length."""
         with torch.autocast(image.device.type, enabled=False):
-            normalised = normalise(image, self._mean, self._std, self._dtype)
-            return pool_tokens(self._clip.visual, tower_tokens(self._clip.visual, normalised))
+            vectors: Tensor = self.tower(image)
+            return vectors
 
     @torch.inference_mode()
     def encode_text(self, texts: Sequence[str]) -> Tensor:

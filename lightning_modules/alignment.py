@@ -1,6 +1,5 @@
 """Training: pull a satellite encoder into CLIP's space through photos taken on the ground."""
 
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -10,13 +9,15 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from graft.batch import LabelledBatch, PairBatch
 from graft.checkpoint import CHECKPOINT_KEY, check_same_run, checkpoint_card
-from graft.encoders import encoder_from_clip
+from graft.encoders import Level, encoder_from_clip
 from graft.errors import GraftError
 from graft.gather import gather_candidates
 from graft.losses import Pooling, alignment_loss, pool_photos, similarity
 from graft.metrics import zero_shot_scores
 from graft.optimisation import adamw, warmup_cosine_schedule
-from graft.prompts import class_ids, is_text_vectors, load_text_vectors, read_words
+from graft.photo_tokens import TokenRead, tokens_under_photos
+from graft.probe import read_probe_words
+from graft.prompts import class_ids
 from graft.skips import SkipCounter
 from graft.teacher import Teacher
 
@@ -24,14 +25,17 @@ LARGEST_LOGIT_SCALE = 100.0
 
 
 class GraftAlignment(LightningModule):
-    """Image-level GRAFT (arXiv 2312.06960): one vector per tile, contrasted with the photos inside it.
+    """GRAFT (arXiv 2312.06960): tiles contrasted with the photos inside them.
 
-    The loss is `graft.losses.alignment_loss`. The frozen teacher is not a sub-module, so it is in no checkpoint.
+    At image level by one vector a tile, at pixel level by the patch token under each photo. The loss is
+    `graft.losses.alignment_loss`. The frozen teacher is not a sub-module, so it is in no checkpoint.
 
     Args:
         architecture: of the CLIP that teaches and that the encoder starts from (see `graft.clip.create_clip`).
         weights: of that CLIP: a tag, a file, or None.
         encoder: `tower` learns CLIP's own image tower; the controls learn from colour alone.
+        level: `image` learns one vector per tile; `pixel` one per patch token, read where a photo was taken.
+        token_read: how the tokens at a photo's position are read, see `graft.photo_tokens`; pixel level only.
         learning_rate: peak of the schedule.
         weight_decay: of matrices; vectors and scalars have none.
         warmup_steps: optimiser steps of linear warm-up, before a cosine down to 0.
@@ -42,8 +46,7 @@ class GraftAlignment(LightningModule):
         photos: `each` photo is a positive of its own, their `mean` is one, or `attention` weights them.
         patch_dropout: fraction of patch tokens dropped while training.
         online_teacher: run the teacher on photos stored in the shards instead of reading its vectors.
-        probe_prompts: words of the validation probe: a prompt set, or a file of text vectors, with which no text
-            tower is needed; follows `data.init_args.probe_prompts`.
+        probe_prompts: prompt set or text-vector file of the validation probe; follows `data.init_args.probe_prompts`.
         probe_family: prompt family of the probe.
     """
 
@@ -51,8 +54,10 @@ class GraftAlignment(LightningModule):
         self,
         architecture: str = "ViT-B-16-quickgelu",
         weights: str | None = "openai",
-        encoder: Literal["tower", "mean-colour", "colour-histogram"] = "tower",
+        encoder: Literal["tower", "mean-colour", "colour-histogram", "token-colour"] = "tower",
         *,
+        level: Level = "image",
+        token_read: TokenRead = "containing",
         learning_rate: float = 1e-5,
         weight_decay: float = 1e-2,
         warmup_steps: int = 1000,
@@ -67,6 +72,8 @@ class GraftAlignment(LightningModule):
         probe_family: str = "ground",
     ) -> None:
         super().__init__()
+        if level == "pixel" and photos == "mean":
+            raise GraftError("At pixel level each photo has a token of its own: set photos to each or attention.")
         self.save_hyperparameters()
         self.encoder: nn.Module | None = None
         self.attention: nn.Linear | None = None
@@ -90,36 +97,31 @@ class GraftAlignment(LightningModule):
         if self.encoder is not None:
             return
         settings, index = self.hparams, self.trainer.datamodule.index  # type: ignore[attr-defined]  # GroundPairs
-        online, prompts = settings["online_teacher"], settings["probe_prompts"]
-        if is_text_vectors(prompts) and not online:
-            teacher, card, words = None, index.teacher, load_text_vectors(Path(prompts))
-        else:
-            dtype = torch.bfloat16 if online else torch.float32
-            teacher = Teacher(settings["architecture"], settings["weights"], dtype=dtype)
-            card, words = teacher.card, read_words(prompts, settings["probe_family"], teacher)
-        if not online and words.teacher not in (None, index.teacher["identity"]):
-            raise GraftError(
-                f"The vectors in {index.folder} are of teacher {index.teacher['name']} "
-                f"({index.teacher['identity'][:16]}), the probe's words of another ({words.teacher[:16]}): set "
-                "model.init_args.architecture and weights to the shards' teacher, or build the shards again with "
-                "graft prepare --overwrite."
-            )
+        probe = read_probe_words(
+            index,
+            settings["probe_prompts"],
+            settings["probe_family"],
+            architecture=settings["architecture"],
+            weights=settings["weights"],
+            online=settings["online_teacher"],
+        )
         self.encoder, self._tower = encoder_from_clip(
             settings["architecture"],
             settings["weights"],
             kind=settings["encoder"],
+            level=settings["level"],
             patch_dropout=settings["patch_dropout"],
         )
-        if self._tower.embed_dim != card["dim"]:
+        if self._tower.embed_dim != probe.card["dim"]:
             raise GraftError(
                 f"{settings['architecture']} gives vectors of width {self._tower.embed_dim}, the teacher's have "
-                f"{card['dim']}: set model.init_args.architecture to one of the teacher's width."
+                f"{probe.card['dim']}: set model.init_args.architecture to one of the teacher's width."
             )
         if settings["photos"] == "attention":
             self.attention = nn.Linear(self._tower.embed_dim, 1)
-        self.probe_text = words.vectors
-        self._teacher = teacher if online else None
-        self._card = {"sensor": index.sensor, "radiometry": index.radiometry, "teacher": card}
+        self.probe_text = probe.words.vectors
+        self._teacher = probe.teacher if settings["online_teacher"] else None
+        self._card = {"sensor": index.sensor, "radiometry": index.radiometry, "teacher": probe.card}
 
     def on_fit_start(self) -> None:
         """Put words and an online teacher beside the model."""
@@ -133,7 +135,7 @@ class GraftAlignment(LightningModule):
         ground, mask, photo_id = self._ground(batch), batch.mask, batch.photo_id
         if self.hparams["photos"] == "mean":
             ground, mask, photo_id = pool_photos(ground, mask, photo_id)
-        satellite = self._encode(batch.tile)
+        satellite = self._satellite(batch)
         with torch.autocast(self.device.type, enabled=False):  # in bf16 the logits would be coarser than the loss
             loss = alignment_loss(
                 satellite,
@@ -163,6 +165,13 @@ class GraftAlignment(LightningModule):
             raise RuntimeError("configure_model() has not run")
         vectors: Tensor = self.encoder(tile)
         return vectors
+
+    def _satellite(self, batch: PairBatch) -> Tensor:
+        """What the loss compares with the photos: [B, D], or [B, K, D] at pixel level."""
+        if self.hparams["level"] == "image":
+            return self._encode(batch.tile)
+        tokens = self.encoder.tokens(batch.tile)  # type: ignore[union-attr, operator]  # every pixel-level encoder has it
+        return tokens_under_photos(tokens, batch.xy, self._tower.patch, self.hparams["token_read"])
 
     def _ground(self, batch: PairBatch) -> Tensor:
         """Teacher vectors [B, K, D] of a batch, out of the shards or from the online teacher."""

@@ -13,6 +13,8 @@ from lightning import Callback
 from PIL import Image
 
 from graft.checkpoint import load_encoder
+from graft.dense import dense_features
+from graft.encoders import encoder_from_clip
 from graft.errors import GraftError
 from lightning_modules import GraftAlignment
 from main import main
@@ -124,6 +126,10 @@ def test_workers_change_nothing(fit_config: Path, tmp_path: Path) -> None:
         ["patch_dropout=0.5"],
         ["encoder=mean-colour"],
         ["encoder=colour-histogram"],
+        ["level=pixel"],
+        ["level=pixel", "token_read=bilinear", "symmetric=true"],
+        ["level=pixel", "token_read=soft", "photos=attention"],
+        ["level=pixel", "encoder=token-colour"],
     ],
 )
 def test_every_switch_trains(fit_config: Path, tmp_path: Path, flags: list[str]) -> None:
@@ -132,6 +138,32 @@ def test_every_switch_trains(fit_config: Path, tmp_path: Path, flags: list[str])
     assert load_encoder(tmp_path / "run" / "last.ckpt").dim == 32
     if flags == ["learn_temperature=true"]:
         assert cli.model.log_scale.item() != pytest.approx(math.log(1 / 0.07), abs=1e-6)
+
+
+def test_pixel_level_leaves_an_encoder_of_tokens_that_also_classifies(fit_config: Path, tmp_path: Path) -> None:
+    cli = fit(fit_config, "--model.init_args.level=pixel", "--data.init_args.crop=24")
+    loaded = load_encoder(tmp_path / "run" / "last.ckpt")
+    assert (loaded.level, loaded.patch, loaded.window) == ("pixel", 8, 32)
+    tiles = torch.randint(0, 256, (2, 3, 32, 40), dtype=torch.uint8)
+    with torch.no_grad():
+        tokens = dense_features(loaded.encoder, tiles).tokens
+        torch.testing.assert_close(tokens, cli.model.eval().encoder.tokens(tiles))
+        pooled = torch.nn.functional.normalize(tokens.mean((1, 2)), dim=-1)
+        torch.testing.assert_close(loaded.encoder(tiles), pooled)
+    assert tokens.shape == (2, 4, 5, 32)
+    assert cli.trainer.callback_metrics["val/top1"] >= 0
+    before = encoder_from_clip(cli.model.hparams["architecture"], None, level="pixel")[0].state_dict()
+    after = loaded.encoder.state_dict()
+    assert not torch.equal(before["projector.linear.weight"], after["projector.linear.weight"])
+    assert torch.equal(before["tower.proj"], after["tower.proj"])
+
+
+def test_a_run_does_not_go_on_at_another_level(fit_config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fit(fit_config)
+    assert "at image level, output width 32, the configuration makes a ViT" in fails(capsys, fit_config, "--model.init_args.level=pixel")
+    assert "set photos to each or attention" in fails(
+        capsys, fit_config, "--model.init_args.level=pixel", "--model.init_args.photos=mean"
+    )
 
 
 def test_an_online_teacher_gives_the_vectors_in_the_shards(fit_config: Path, tmp_path: Path) -> None:

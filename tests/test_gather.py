@@ -55,8 +55,10 @@ def no_gather(ground: Tensor, mask: Tensor, photo_id: Tensor, satellite: Tensor 
 GATHERS: dict[str, Gather] = {"gather": gather_candidates, "plain": plain_gather, "none": no_gather}
 
 
-def gradient(module: nn.Module, rows: slice, gather: Gather, *, symmetric: bool, siblings: bool) -> Tensor:
+def gradient(module: nn.Module, rows: slice, gather: Gather, *, symmetric: bool, siblings: bool, pixel: bool) -> Tensor:
     tile, ground, mask, photo_id = (value[rows] for value in joint_batch())
+    if pixel:  # another token for each photo
+        tile = torch.stack([tile.roll(photo, -1) for photo in range(PLACES)], 1)
     satellite = F.normalize(module(tile), dim=-1)
     candidates = gather(ground, mask, photo_id, satellite if symmetric else None)
     scale = torch.tensor(1 / 0.07)
@@ -66,26 +68,29 @@ def gradient(module: nn.Module, rows: slice, gather: Gather, *, symmetric: bool,
     return torch.cat([parameter.grad.flatten() for parameter in module.parameters() if parameter.grad is not None])
 
 
-def worker(rank: int, store: str, folder: str, cases: list[tuple[str, bool, bool]]) -> None:
+def worker(rank: int, store: str, folder: str, cases: list[tuple[str, bool, bool, bool]]) -> None:
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
     rows = slice(rank * TILES, (rank + 1) * TILES)
-    for number, (name, symmetric, siblings) in enumerate(cases):
+    for number, (name, symmetric, siblings, pixel) in enumerate(cases):
         ddp = DistributedDataParallel(model())
-        found = gradient(ddp, rows, GATHERS[name], symmetric=symmetric, siblings=siblings)
+        found = gradient(ddp, rows, GATHERS[name], symmetric=symmetric, siblings=siblings, pixel=pixel)
         torch.save(found, Path(folder) / f"{number}-{rank}.pt")
     dist.barrier()  # neither rank leaves while the other still talks to it
     dist.destroy_process_group()
 
 
 CASES = [
-    ("gather", False, True),
-    ("gather", False, False),
-    ("gather", True, True),
-    ("plain", False, True),
-    ("plain", True, True),
-    ("none", False, True),
+    ("gather", False, True, False),
+    ("gather", False, False, False),
+    ("gather", True, True, False),
+    ("plain", False, True, False),
+    ("gather", False, True, True),
+    ("gather", True, False, True),
+    ("plain", True, True, False),
+    ("none", False, True, False),
+    ("none", False, True, True),
 ]
 
 
@@ -95,20 +100,20 @@ def gradients(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[float, flo
     folder = tmp_path_factory.mktemp("gloo")
     mp.spawn(worker, (str(folder / "store"), str(folder), CASES), nprocs=2)
     results = []
-    for number, (_, symmetric, siblings) in enumerate(CASES):
-        one = gradient(model(), slice(None), no_gather, symmetric=symmetric, siblings=siblings)
+    for number, (_, symmetric, siblings, pixel) in enumerate(CASES):
+        one = gradient(model(), slice(None), no_gather, symmetric=symmetric, siblings=siblings, pixel=pixel)
         two = torch.load(folder / f"{number}-0.pt", weights_only=True)
         assert torch.equal(two, torch.load(folder / f"{number}-1.pt", weights_only=True))
         results.append(((two.norm() / one.norm()).item(), F.cosine_similarity(one, two, dim=0).item()))
     return results
 
 
-@pytest.mark.parametrize("case", [0, 1, 2, 3])
+@pytest.mark.parametrize("case", [0, 1, 2, 3, 4, 5])
 def test_two_processes_equal_one(gradients: list[tuple[float, float]], case: int) -> None:
     assert gradients[case] == (pytest.approx(1, abs=1e-5), pytest.approx(1, abs=1e-5))
 
 
-@pytest.mark.parametrize("case", [4, 5])
+@pytest.mark.parametrize("case", [6, 7, 8])
 def test_the_wrong_gather_shows(gradients: list[tuple[float, float]], case: int) -> None:
     length, cosine = gradients[case]
     assert abs(length - 1) > 0.1 or cosine < 0.99

@@ -136,3 +136,64 @@ def test_similarity_of_a_perfect_and_of_a_collapsed_batch() -> None:
     assert (perfect.positive.item(), perfect.negative.item()) == (1.0, 0.0)
     assert perfect.spread > 0.8
     assert similarity(satellite[:1].expand(4, 4), satellite[:, None], mask).spread == 0
+
+
+def token_batch(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    _, ground, mask, photo_id = batch(seed)
+    draw = torch.Generator().manual_seed(100 + seed)
+    return F.normalize(torch.randn(5, 3, 8, generator=draw), dim=-1), ground, mask, photo_id
+
+
+def pixel_by_hand(satellite: Tensor, ground: Tensor, mask: Tensor, photo_id: Tensor, *, siblings: bool) -> float:
+    """Both directions, photo by photo, each with a token of its own."""
+    places = [(i, j) for i in range(len(mask)) for j in range(mask.shape[1]) if mask[i, j]]
+    tiles = int(mask.any(1).sum())
+    total = 0.0
+    for i, j in places:
+        mine = {int(photo_id[i, b]) for a, b in places if a == i}
+        forward = reverse = 0.0
+        for a, b in places:
+            if a == i and not siblings and b != j:
+                continue
+            if a == i or int(photo_id[a, b]) not in mine:
+                forward += math.exp(float(satellite[i, j] @ ground[a, b]) / 0.07)
+            if a == i or int(photo_id[i, j]) not in {int(photo_id[a, c]) for x, c in places if x == a}:
+                reverse += math.exp(float(satellite[a, b] @ ground[i, j]) / 0.07)
+        own = math.exp(float(satellite[i, j] @ ground[i, j]) / 0.07)
+        total -= (math.log(own / forward) + math.log(own / reverse)) / 2 / int(mask[i].sum())
+    return total / tiles
+
+
+@pytest.mark.parametrize("siblings", [True, False])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_pixel_level_agrees_with_the_definition(siblings: bool, seed: int) -> None:
+    satellite, ground, mask, photo_id = token_batch(seed)
+    candidates = gather_candidates(ground, mask, photo_id, satellite)
+    loss = alignment_loss(satellite, ground, mask, candidates, logit_scale=SCALE, siblings=siblings, symmetric=True)
+    assert loss.item() == pytest.approx(pixel_by_hand(satellite, ground, mask, photo_id, siblings=siblings), rel=1e-4)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_equal_tokens_give_the_image_level_loss(symmetric: bool) -> None:
+    satellite, ground, mask, photo_id = batch(0, places=1)
+    mask[:] = True
+    tokens = satellite[:, None]
+    losses = [
+        alignment_loss(
+            seen,
+            ground,
+            mask,
+            gather_candidates(ground, mask, photo_id, seen),
+            logit_scale=SCALE,
+            symmetric=symmetric,
+        )
+        for seen in (satellite, tokens)
+    ]
+    torch.testing.assert_close(losses[0], losses[1])
+
+
+def test_similarity_of_tokens_and_of_a_batch_without_photos() -> None:
+    satellite, ground, mask, _ = token_batch(0)
+    seen = similarity(ground, ground, mask)
+    assert seen.positive.item() == pytest.approx(1, abs=1e-5)
+    assert similarity(satellite, ground, torch.zeros_like(mask)).spread == 0

@@ -47,3 +47,31 @@ class ColourHistogram(nn.Module):
     def forward(self, tile: Tensor) -> Tensor:
         """Histograms to a unit vector."""
         return F.normalize(self.head(self.histogram(tile).sqrt()).float(), dim=-1)
+
+
+class TokenColour(nn.Module):
+    """The mean colour of each patch, through a small MLP: the pixel-level control.
+
+    Call with uint8 tiles [B, 3, H, W]; returns float32 [B, dim] of unit length, the mean direction of `tokens`.
+    """
+
+    def __init__(self, dim: int, patch: int) -> None:
+        super().__init__()
+        self.patch = patch
+        self.head = _head(3, dim)
+
+    def tokens(self, tile: Tensor) -> Tensor:
+        """uint8 [B, 3, H, W] to float32 [B, h, w, dim] of unit length."""
+        mean = F.avg_pool2d(tile.float(), self.patch).permute(0, 2, 3, 1) / 255
+        return F.normalize(self.head((mean - 0.4) / 0.15).float(), dim=-1)
+
+    def forward(self, tile: Tensor) -> Tensor:
+        """Mean colours to a unit vector."""
+        return F.normalize(self.tokens(tile).mean((1, 2)), dim=-1)
+
+
+def build_control(kind: str, dim: int, patch: int) -> nn.Module:
+    """A control by its name in `graft.encoders.CONTROLS`."""
+    if kind == "token-colour":
+        return TokenColour(dim, patch)
+    return (MeanColour if kind == "mean-colour" else ColourHistogram)(dim)
