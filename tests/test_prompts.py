@@ -81,7 +81,10 @@ CORRECT_BUT_RARE = {
         "cropland",
         "furrows",
         "grassland",
+        "impervious",
         "lawns",
+        "lichen",
+        "mangroves",
         "moored",
         "parasols",
     ),
@@ -94,6 +97,7 @@ def misspelt(name_or_path: str | Path) -> set[str]:
     text = " ".join(
         sentence for family in prompts.family_names for row in prompts.sentences(family) for sentence in row
     )
+    text += " " + " ".join(phrase for phrases in prompts.synonyms for phrase in phrases)
     return set(re.findall(r"[a-z]+", text.lower())) - common_words() - CORRECT_BUT_RARE
 
 
@@ -104,7 +108,9 @@ def test_spelling_of_shipped_sets(name: str) -> None:
 
 def test_the_spelling_test_finds_known_misspellings(tmp_path: Path) -> None:
     families = {"bad": ["a sattelite image of {}.", "an arial veiw of {}."]}
-    assert misspelt(write(tmp_path, changed(families=families))) >= {"sattelite", "veiw"}
+    classes = [{"id": "A", "name": "apple", "synonyms": ["frouit"]}, {"id": "B", "name": "boat"}]
+    content = changed(classes=classes, families=families)
+    assert misspelt(write(tmp_path, content)) >= {"sattelite", "veiw", "frouit"}
 
 
 # --- form -----------------------------------------------------------------------------------------

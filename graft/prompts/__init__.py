@@ -20,6 +20,12 @@ from graft.errors import GraftError
 from graft.files import atomic_path, sha256_file
 
 DESCRIBED = "described"
+SYNONYMS = "synonyms"
+# Templates for words that come without any: `ground` is what the shipped sets use.
+PLAIN_FAMILIES = {
+    "ground": ("a photo of {}.", "a photo of a {}.", "a photo taken at a {}.", "a photo taken near a {}."),
+    "satellite": ("a satellite photo of {}.", "an aerial photo of {}.", "a satellite image of {}."),
+}
 _FAMILY_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -31,15 +37,19 @@ class PromptSet:
         name: file name without its ending.
         ids: C folder names or labels of the benchmark; their order is the label index.
         names: C phrases that go into templates.
+        synonyms: C tuples of further phrases, empty where a class has none. Segmentation scores a class by the best of
+            its phrases (`graft.words`); classification ignores them.
         described: C tuples of sentences, all empty or none.
         families: family name -> templates with one `{}`; without `described`, whose sentences are the classes' own.
-        sha256: hex digest over ids, names, sentences and families in their order; comments and layout do not matter.
+        sha256: hex digest over ids, names, sentences, families and synonyms in their order; comments and layout do not
+            matter.
     """
 
     name: str
     ids: tuple[str, ...]
     names: tuple[str, ...]
     described: tuple[tuple[str, ...], ...]
+    synonyms: tuple[tuple[str, ...], ...]
     families: dict[str, tuple[str, ...]]
     sha256: str
 
@@ -82,7 +92,7 @@ def load_prompts(name_or_path: str | Path) -> PromptSet:
     if str(name_or_path) in prompt_set_names():
         name, text = str(name_or_path), (files(__name__) / f"{name_or_path}.yaml").read_text(encoding="utf-8")
     elif (path := Path(name_or_path)).is_file():
-        name, text = path.stem, path.read_text(encoding="utf-8")
+        name, text = path.stem, read_utf8(path)
     else:
         raise GraftError(
             f"No prompt set {str(name_or_path)!r}: expected the path of a YAML file or one of "
@@ -93,6 +103,18 @@ def load_prompts(name_or_path: str | Path) -> PromptSet:
     except yaml.YAMLError as error:
         raise GraftError(f"Prompt set {name_or_path} is not YAML: {' '.join(str(error).split())}") from error
     return _parse(name, str(name_or_path), content)
+
+
+def read_utf8(path: Path) -> str:
+    """The text of a file of words.
+
+    Raises:
+        GraftError: it is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise GraftError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from error
 
 
 def _parse(name: str, source: str, content: object) -> PromptSet:
@@ -122,13 +144,16 @@ def _parse(name: str, source: str, content: object) -> PromptSet:
     top = keys_of("(top)", content, {"classes", "families"}, set())
     if not isinstance(top["classes"], list) or not top["classes"]:
         fail("classes", "a list of classes")
-    rows = [keys_of(f"classes[{i}]", row, {"id", "name"}, {DESCRIBED}) for i, row in enumerate(top["classes"])]
+    rows = [
+        keys_of(f"classes[{i}]", row, {"id", "name"}, {DESCRIBED, SYNONYMS}) for i, row in enumerate(top["classes"])
+    ]
     ids = tuple(text_of(f"classes[{i}].id", row["id"]) for i, row in enumerate(rows))
     if len(set(ids)) < len(ids):
         fail("classes", f"every id once, found twice: {sorted({i for i in ids if ids.count(i) > 1})}")
     names = tuple(text_of(f"classes[{i}].name", row["name"]) for i, row in enumerate(rows))
-    described = tuple(
-        texts_of(f"classes[{i}].{DESCRIBED}", row[DESCRIBED]) if DESCRIBED in row else () for i, row in enumerate(rows)
+    described, synonyms = (
+        tuple(texts_of(f"classes[{i}].{key}", row[key]) if key in row else () for i, row in enumerate(rows))
+        for key in (DESCRIBED, SYNONYMS)
     )
     if any(described) and not all(described):
         fail("classes", f"{DESCRIBED!r} for every class or for none, missing for {ids[described.index(())]}")
@@ -143,8 +168,13 @@ def _parse(name: str, source: str, content: object) -> PromptSet:
         for index, template in enumerate(families[family]):
             if template.count("{}") != 1:
                 fail(f"{key}[{index}]", f"one {{}} where the class name goes, found {template!r}")
-    essence = json.dumps([ids, names, described, list(families.items())], ensure_ascii=False)
-    return PromptSet(name, ids, names, described, families, hashlib.sha256(essence.encode()).hexdigest())
+    essence = [ids, names, described, list(families.items()), *([synonyms] if any(synonyms) else [])]
+    return PromptSet(name, ids, names, described, synonyms, families, digest(essence))
+
+
+def digest(words: object) -> str:
+    """Hex sha256 over words, given as nested lists, tuples and dictionaries of text in a fixed order."""
+    return hashlib.sha256(json.dumps(words, ensure_ascii=False).encode()).hexdigest()
 
 
 def ensemble(vectors: Tensor) -> Tensor:
