@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
 from graft.clip import create_clip
@@ -88,7 +89,7 @@ def train_teacher(world: Path, out: Path, *, seed: int = 0, recipe: TeacherRecip
 
 def _step(model: open_clip.CLIP, image: Tensor, tokens: Tensor) -> Tensor:
     """Symmetric contrastive loss of CLIP over one batch, in which equal captions are not told apart."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):  # see graft.encoders.run_blocks
         seen = F.normalize(model.encode_image(image).float(), dim=-1)
         distinct, which = torch.unique(tokens, dim=0, return_inverse=True)
         read = F.normalize(model.encode_text(distinct).float(), dim=-1)[which]
