@@ -195,11 +195,13 @@ def score_rows(
     pixels: npt.NDArray[np.uint8], scorer: DenseScorer, grid: WindowGrid, batch_size: int = 16
 ) -> Iterator[Tensor]:
     """Blended token rows of an image in memory, as `ScoreAccumulator.add` returns them."""
-    height, width = grid.padded
-    canvas = np.pad(pixels, ((0, height - grid.height), (0, width - grid.width), (0, 0)), mode="edge")
     accumulator = ScoreAccumulator(grid, len(scorer.words.ids))
     for y in grid.rows:
-        yield accumulator.add(score_windows(scorer, canvas[y : y + grid.window], grid, batch_size))
+        row = pixels[y : y + grid.window]
+        missing = (grid.window - row.shape[0], grid.padded[1] - row.shape[1])
+        if any(missing):
+            row = np.pad(row, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
+        yield accumulator.add(score_windows(scorer, row, grid, batch_size))
 
 
 def score_array(
