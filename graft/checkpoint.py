@@ -78,8 +78,7 @@ def check_same_run(checkpoint: dict[str, Any], config: TowerConfig, card: dict[s
     theirs = encoder_of(checkpoint)
     if theirs.summary != config.summary:
         raise GraftError(
-            f"The checkpoint to go on from holds {theirs.summary}, "
-            f"the configuration makes {config.summary}: {remedy}"
+            f"The checkpoint to go on from holds {theirs.summary}, the configuration makes {config.summary}: {remedy}"
         )
     for what, value in card.items():
         if checkpoint[CHECKPOINT_KEY][what] != value:
@@ -98,7 +97,7 @@ def load_encoder(checkpoint: Path) -> LoadedEncoder:
     if not checkpoint.is_file():
         raise GraftError(f"No checkpoint at {checkpoint}. Give the path of a last.ckpt that `main.py fit` wrote.")
     try:
-        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:
         raise GraftError(f"{checkpoint} is not a checkpoint that loads safely: {first_line(error)}") from error
     config = encoder_of(content)

@@ -9,6 +9,7 @@ from jsonargparse import ArgumentParser, auto_cli
 
 from graft.errors import GraftError
 from graft.prepare import prepare
+from graft.segment import segment
 
 
 def atlas(*, out: Path, sensor: str = "sentinel", seed: int = 0, size: Literal["demo", "tiny"] = "demo") -> None:
@@ -64,13 +65,13 @@ def main(args: list[str] | None = None) -> None:
         SystemExit: with status 1 after one line on stderr for a fault in the input, 2 for a wrong option.
     """
     given = sys.argv[1:] if args is None else args
-    commands: dict[str, Any] = {"prepare": prepare, "atlas": atlas, "teacher": teacher}
+    commands: dict[str, Any] = {"prepare": prepare, "segment": segment, "atlas": atlas, "teacher": teacher}
     try:
         auto_cli(
             commands,
             args=[_dashed(arg) for arg in given],
             parser_class=_DashedParser,
-            as_positional=False,
+            as_positional=True,  # `segment SCENE`; every other argument is keyword-only
             prog="graft",
         )
     except GraftError as error:

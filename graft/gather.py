@@ -36,7 +36,7 @@ def gather_candidates(ground: Tensor, mask: Tensor, photo_id: Tensor, satellite:
     """Everything the softmax of this rank runs over.
 
     Ground vectors are frozen, so they are gathered without gradient. Satellite vectors [B, D] or [B, K, D] are gathered
-    only when given (the symmetric loss) and then keep their gradient on every rank: a plain gather would halve it on two.
+    only when given (the symmetric loss) and keep their gradient on every rank: a plain gather would halve it on two.
     """
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return Candidates(ground, mask, photo_id, satellite)

@@ -174,7 +174,13 @@ class DenseScorer:
         return self.words.class_scores(scores.cpu())
 
 
-def score_windows(scorer: DenseScorer, row: npt.NDArray[np.uint8], grid: WindowGrid, batch_size: int = 16) -> Tensor:
+def score_windows(
+    scorer: DenseScorer,
+    row: npt.NDArray[np.uint8],
+    grid: WindowGrid,
+    batch_size: int = 16,
+    seen: npt.NDArray[np.bool_] | None = None,
+) -> Tensor:
     """Score one row of windows.
 
     Args:
@@ -182,13 +188,20 @@ def score_windows(scorer: DenseScorer, row: npt.NDArray[np.uint8], grid: WindowG
         row: uint8 [window, padded width, 3], the canvas under these windows.
         grid: the windows.
         batch_size: windows at a time.
+        seen: bool [window, padded width], where there is data; a window without any is left at 0.
 
     Returns:
         float32 [windows, h, w, C].
     """
     canvas = torch.from_numpy(np.ascontiguousarray(row)).permute(2, 0, 1)
-    windows = torch.stack([canvas[:, :, x : x + grid.window] for x in grid.columns])
-    return torch.cat([scorer(batch) for batch in torch.split(windows, batch_size)])
+    wanted = [x for x in grid.columns if seen is None or seen[:, x : x + grid.window].any()]
+    side = grid.window // grid.patch
+    scores = torch.zeros(len(grid.columns), side, side, len(scorer.words.ids))
+    if wanted:
+        windows = torch.stack([canvas[:, :, x : x + grid.window] for x in wanted])
+        found = torch.cat([scorer(batch) for batch in torch.split(windows, batch_size)])
+        scores[[x in set(wanted) for x in grid.columns]] = found
+    return scores
 
 
 def score_rows(

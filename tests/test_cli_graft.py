@@ -92,7 +92,7 @@ def test_help_names_every_command_and_is_quick() -> None:
     command = [sys.executable, "-X", "importtime", "-m", "graft.cli", "--help"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
     assert time.perf_counter() - begin < 5
-    for name in ("prepare", "atlas", "teacher"):
+    for name in ("prepare", "atlas", "teacher", "segment"):
         assert f"\n    {name} " in shown.stdout
     for heavy in ("torch", "pandas", "rasterio"):
         assert f" {heavy}\n" not in shown.stderr

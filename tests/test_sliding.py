@@ -6,7 +6,15 @@ from torch import Tensor, nn
 
 from graft.encoders import encoder_from_clip
 from graft.errors import GraftError
-from graft.sliding import DenseScorer, ScoreAccumulator, WindowGrid, default_stride, score_array, upsample
+from graft.sliding import (
+    DenseScorer,
+    ScoreAccumulator,
+    WindowGrid,
+    default_stride,
+    score_array,
+    score_windows,
+    upsample,
+)
 from graft.words import ClassWords
 
 PATCH, WINDOW, STRIDE = 8, 32, 16
@@ -111,6 +119,26 @@ def test_the_padding_past_a_ragged_edge_is_not_seen() -> None:
     tokens = torch.zeros(*grid.token_shape, 1)
     tokens[12:] = torch.inf
     assert upsample(tokens, grid, (90, 61), (0, 90), (0, 61)).isfinite().all()
+
+
+def test_windows_without_data_are_not_looked_at() -> None:
+    grid = WindowGrid(32, 96, WINDOW, STRIDE, PATCH)
+    looked: list[int] = []
+
+    class Counting(Colour):
+        def tokens(self, tile: Tensor) -> Tensor:
+            looked.append(len(tile))
+            return super().tokens(tile)
+
+    seen = np.zeros((32, 96), bool)
+    seen[5, 70] = True
+    pixels = picture(32, 96)
+    found = score_windows(DenseScorer(Counting(), words(), "tokens", PATCH, WINDOW), pixels, grid, 16, seen)
+    every = score_windows(scorer(), pixels, grid, 16)
+    assert sum(looked) == 2
+    assert torch.equal(found[3:], every[3:])
+    assert not found[:3].any()
+    assert not score_windows(scorer(), pixels, grid, 16, np.zeros((32, 96), bool)).any()
 
 
 def test_synonyms_count_by_the_best_one() -> None:

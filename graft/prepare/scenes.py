@@ -11,16 +11,14 @@ import numpy.typing as npt
 import pyproj
 import rasterio
 from affine import Affine
-from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from graft.errors import GraftError
+from graft.raster import GSD_TOLERANCE, check_numbers, find_bands, ground_pixel, mask_is_a_mask
 from graft.sensors import Sensor
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt")
-COLOURS = ("red", "green", "blue")
-GSD_TOLERANCE = 0.1
 SLUG_LENGTH = 48
 
 
@@ -115,15 +113,19 @@ def _check_scene(dataset: DatasetReader, file: Path, slug: str, sensor: Sensor) 
     if dataset.crs is None:
         raise GraftError(f"The scene {file} has no coordinate reference system; assign one with `rio edit-info --crs`.")
     crs = pyproj.CRS.from_wkt(dataset.crs.to_wkt())
-    gsd_m = _ground_pixel(crs, dataset.transform, dataset.width, dataset.height)
+    gsd_m = ground_pixel(crs, dataset.transform, dataset.width, dataset.height)
     if any(abs(side / sensor.gsd_m - 1) > GSD_TOLERANCE for side in gsd_m):
         raise GraftError(
             f"The scene {file} has pixels of {gsd_m[0]:.3g} x {gsd_m[1]:.3g} m on the ground, sensor {sensor.name} "
             f"has {sensor.gsd_m:g} m. Scenes are not resampled: choose another --sensor, or resample it first with "
             f"`gdalwarp -tr {sensor.gsd_m:g} {sensor.gsd_m:g}` in a UTM zone."
         )
-    bands = _find_bands(dataset, file, sensor)
-    _check_numbers(dataset, file, sensor, bands)
+    name_bands = (
+        "Name each in Python: rasterio.open(FILE, 'r+', IGNORE_COG_LAYOUT_BREAK='YES')"
+        f".set_band_description(NUMBER, '{sensor.bands[0]}')."
+    )
+    bands = find_bands(dataset, file, sensor, name_bands)
+    check_numbers(dataset, file, sensor, bands, "Choose the --sensor whose scale fits this product.")
     tags = {name.upper(): value for name, value in dataset.tags().items()}
     code = crs.to_epsg()
     return Scene(
@@ -138,60 +140,6 @@ def _check_scene(dataset: DatasetReader, file: Path, slug: str, sensor: Sensor) 
         datetime=tags.get("DATETIME") or tags.get("TIFFTAG_DATETIME"),
         item=tags.get("ITEM") or file.stem,
     )
-
-
-def _ground_pixel(crs: pyproj.CRS, transform: Affine, width: int, height: int) -> tuple[float, float]:
-    """Width and height of the middle pixel in metres on the ellipsoid.
-
-    Not the CRS's own units: a web-Mercator metre is 0.5 m on the ground at 60 degrees north, and a degree is no length.
-    """
-    column, row = width / 2, height / 2
-    columns, rows = np.array([column, column + 1, column]), np.array([row, row, row + 1])
-    a, b, c, d, e, f = transform[:6]
-    to_degrees = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
-    lon, lat = to_degrees.transform(a * columns + b * rows + c, d * columns + e * rows + f)
-    ellipsoid = pyproj.Geod(ellps="WGS84")
-    _, _, across = ellipsoid.inv(lon[0], lat[0], lon[1], lat[1])
-    _, _, down = ellipsoid.inv(lon[0], lat[0], lon[2], lat[2])
-    return float(across), float(down)
-
-
-def _canonical(name: str | None) -> str:
-    """Band descriptions compare without case, and "B4" is "B04"."""
-    plain = (name or "").strip().lower()
-    return re.sub(r"^b(\d)(?=a?$)", r"b0\1", plain)
-
-
-def _find_bands(dataset: DatasetReader, file: Path, sensor: Sensor) -> tuple[int, int, int]:
-    described = [_canonical(name) for name in dataset.descriptions]
-    numbers = []
-    for band, colour in zip(sensor.bands, COLOURS, strict=True):
-        numbers += [described.index(name) + 1 for name in (_canonical(band), colour) if name in described][:1]
-    if len(numbers) != len(COLOURS):
-        meant = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
-        numbers = [dataset.colorinterp.index(colour) + 1 for colour in meant if colour in dataset.colorinterp]
-    if len(numbers) != len(COLOURS):
-        wanted = ", ".join(sensor.bands)
-        found = ", ".join(dict.fromkeys(str(name or "(none)") for name in dataset.descriptions))
-        raise GraftError(
-            f"The scene {file} does not say which of its {dataset.count} bands are {wanted} (sensor {sensor.name}): "
-            f"its descriptions are {found}, and no band is marked red, green and blue. Name each in Python: rasterio."
-            f"open(FILE, 'r+', IGNORE_COG_LAYOUT_BREAK='YES').set_band_description(NUMBER, '{sensor.bands[0]}')."
-        )
-    red, green, blue = numbers
-    return red, green, blue
-
-
-def _check_numbers(dataset: DatasetReader, file: Path, sensor: Sensor, bands: Iterable[int]) -> None:
-    """Refuse a number type that cannot hold the sensor's white: the tiles would all be near black."""
-    white = float(sensor.from_display(np.array(255)))
-    for band in bands:
-        dtype = np.dtype(dataset.dtypes[band - 1])
-        if dtype.kind == "c" or (dtype.kind in "iu" and np.iinfo(dtype).max < white - 1):
-            raise GraftError(
-                f"The scene {file} stores {dtype} numbers, but sensor {sensor.name} shows {white:g} as white. "
-                "Choose the --sensor whose scale fits this product."
-            )
 
 
 @dataclass(frozen=True)
@@ -222,7 +170,7 @@ def read_tiles(
         A tile for each corner, or None where the file is damaged.
     """
     with rasterio.open(scene.path) as dataset:
-        trusted = _mask_is_a_mask(dataset)
+        trusted = mask_is_a_mask(dataset)
         for column, row in corners:
             window = Window(column, row, tile_size, tile_size)
             try:
@@ -235,11 +183,3 @@ def read_tiles(
             valid = mask.astype(bool).any(axis=0) & np.isfinite(stored).all(axis=0)
             shown = sensor.to_display(np.where(valid, stored, 0)) * valid
             yield Tile(np.ascontiguousarray(shown.transpose(1, 2, 0).astype(np.uint8)), float(1 - valid.mean()))
-
-
-def _mask_is_a_mask(dataset: DatasetReader) -> bool:
-    """False where GDAL takes a described fourth band, such as near infrared, for an alpha channel."""
-    if not any(MaskFlags.alpha in flags for flags in dataset.mask_flag_enums):
-        return True
-    alpha = dataset.descriptions[dataset.colorinterp.index(ColorInterp.alpha)]
-    return alpha is None or "alpha" in alpha.lower() or alpha.lower() in ("a", "mask")

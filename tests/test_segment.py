@@ -1,0 +1,408 @@
+"""Whole scenes through windows, blocks and files, with an encoder that looks at colour alone."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from affine import Affine
+from rasterio.enums import ColorInterp
+
+from graft.errors import GraftError
+from graft.scene import SceneView, view_scene
+from graft.segment import segment_array, segment_scene
+from graft.segment.summary import Summary
+from graft.sensors import get_sensor
+from tests.prepare_inputs import write_scene
+from tests.segment_inputs import COLOURS, IDS, PATCH, UTM, WINDOW, MeanColour, checkered, colour_scorer, write_rgb
+
+NAIP = get_sensor("naip")
+ROOT = Path(__file__).parent.parent
+
+
+def view_of(path: Path, **settings: Any) -> SceneView:
+    return view_scene(path, NAIP, 1.0, **settings)
+
+
+def run(path: Path, out: Path, scorer: Any = None, view: dict[str, Any] | None = None, **settings: Any) -> Summary:
+    return segment_scene(view_of(path, **(view or {})), scorer or colour_scorer(), out, **settings)
+
+
+def read(path: Path) -> np.ndarray:
+    with rasterio.open(path) as dataset:
+        return dataset.read()
+
+
+def class_map(out: Path) -> np.ndarray:
+    return read(out.with_name(f"{out.name}.classes.tif"))[0]
+
+
+def inner(labels: np.ndarray, side: int) -> np.ndarray:
+    """True at pixels further than a patch from the border of a square."""
+    place = [np.arange(length) % side for length in labels.shape]
+    far = [(at >= PATCH) & (at < side - PATCH) for at in place]
+    return far[0][:, None] & far[1]
+
+
+@pytest.mark.parametrize("size", [(90, 150), (32, 32), (5, 3), (1, 1), (33, 200)])
+def test_a_constant_scene_gives_a_constant_map(tmp_path: Path, size: tuple[int, int]) -> None:
+    run(write_rgb(tmp_path / "a.tif", np.full(size, 1)), tmp_path / "out", scores=True)
+    labels, scores = class_map(tmp_path / "out"), read(tmp_path / "out.scores.tif")
+    assert labels.shape == size
+    assert (labels == 1).all()
+    assert np.ptp(scores, axis=(1, 2)).max() < 1e-6
+
+
+def test_a_shift_by_one_stride_shifts_the_map(tmp_path: Path) -> None:
+    stride = WINDOW // 2
+    labels = checkered(6 * WINDOW, 7 * WINDOW, side=11)
+    run(write_rgb(tmp_path / "a.tif", labels), tmp_path / "a", scores=True)
+    run(write_rgb(tmp_path / "b.tif", labels[stride:, stride:]), tmp_path / "b", scores=True)
+    inside = slice(WINDOW, -WINDOW), slice(WINDOW, -WINDOW)
+    one, two = (read(tmp_path / f"{name}.scores.tif") for name in "ab")
+    np.testing.assert_allclose(one[:, stride:, stride:][:, *inside], two[:, *inside], atol=1e-6)
+    np.testing.assert_array_equal(
+        class_map(tmp_path / "a")[stride:, stride:][inside], class_map(tmp_path / "b")[inside]
+    )
+
+
+def test_every_class_is_where_its_colour_is(tmp_path: Path) -> None:
+    labels = checkered(200, 280)
+    summary = run(write_rgb(tmp_path / "a.tif", labels), tmp_path / "out")
+    far = inner(labels, 40)
+    np.testing.assert_array_equal(class_map(tmp_path / "out")[far], labels[far])
+    shares = [np.mean(class_map(tmp_path / "out") == number) for number in range(3)]
+    assert [found.share for found in summary.classes] == pytest.approx(shares, abs=1e-4)
+    assert [found.id for found in summary.classes] == list(IDS)
+
+
+GRIDS = {
+    "north-up": (UTM, Affine(1, 0, 5e5, 0, -1, 5e6)),
+    "south-up": (UTM, Affine(1, 0, 5e5, 0, 1, 5e6)),
+    "rotated": (UTM, Affine.translation(5e5, 5e6) @ Affine.rotation(30) @ Affine.scale(1, -1)),
+    "mercator": ("EPSG:3857", Affine(2, 0, 1e6, 0, -2, 8_399_738)),
+    "degrees": ("EPSG:4326", Affine(1 / 111_412 * 2, 0, 10, 0, -1 / 111_412, 60)),
+    "anisotropic": (UTM, Affine(2, 0, 5e5, 0, -0.5, 5e6)),
+}
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_the_map_lies_on_the_scenes_own_grid(tmp_path: Path, name: str) -> None:
+    crs, transform = GRIDS[name]
+    labels = checkered(120, 160)
+    path = write_rgb(tmp_path / "a.tif", labels, crs=crs, transform=transform)
+    run(path, tmp_path / "out", scores=True)
+    with rasterio.open(path) as scene:
+        for file in ("out.classes.tif", "out.scores.tif"):
+            with rasterio.open(tmp_path / file) as made:
+                assert (made.width, made.height, made.crs) == (scene.width, scene.height, scene.crs)
+                assert made.transform == scene.transform
+                assert made.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+    # A token is two scene pixels of 2 m narrower than eight of 1 m, or sixteen of 0.5 m tall.
+    margin = 2 * PATCH if name == "anisotropic" else PATCH
+    place = [np.arange(length) % 40 for length in labels.shape]
+    far = [(at >= margin) & (at < 40 - margin) for at in place]
+    far_from_border = far[0][:, None] & far[1]
+    np.testing.assert_array_equal(class_map(tmp_path / "out")[far_from_border], labels[far_from_border])
+
+
+def test_twice_finer_pixels_give_the_same_map(tmp_path: Path) -> None:
+    labels = checkered(128, 160)
+    run(write_rgb(tmp_path / "a.tif", labels), tmp_path / "a")
+    fine = labels.repeat(2, 0).repeat(2, 1)
+    run(write_rgb(tmp_path / "b.tif", fine, gsd=0.5), tmp_path / "b")
+    far = inner(labels, 40)
+    assert class_map(tmp_path / "b").shape == fine.shape
+    np.testing.assert_array_equal(class_map(tmp_path / "b")[::2, ::2][far], class_map(tmp_path / "a")[far])
+
+
+def test_missing_data_stays_missing_and_harms_no_neighbour(tmp_path: Path) -> None:
+    labels = checkered(160, 200)
+    stripe = np.zeros(labels.shape, bool)
+    stripe[:, 80:120] = True
+    run(write_rgb(tmp_path / "a.tif", labels, nodata=stripe), tmp_path / "out", scores=True)
+    found, scores = class_map(tmp_path / "out"), read(tmp_path / "out.scores.tif")
+    np.testing.assert_array_equal(found == 255, stripe)
+    np.testing.assert_array_equal(np.isnan(scores).all(0), stripe)
+    far = inner(labels, 40) & ~stripe
+    np.testing.assert_array_equal(found[far], labels[far])
+    assert json.loads((tmp_path / "out.json").read_text())["no_data"] == pytest.approx(0.2)
+
+
+def test_nan_counts_as_missing_and_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = checkered(160, 200)
+    pixels = COLOURS[labels].transpose(2, 0, 1).astype(np.float32)
+    pixels[1, :, :50] = np.nan
+    path = write_scene(tmp_path / "a.tif", pixels, names=("R", "G", "B"), gsd=1.0, nodata=None)
+    run(path, tmp_path / "out")
+    assert "About 25.0% of the scene's pixels are NaN and count as no data." in capsys.readouterr().out
+    found, far = class_map(tmp_path / "out"), inner(labels, 40)
+    np.testing.assert_array_equal(found == 255, np.isnan(pixels[1]))
+    np.testing.assert_array_equal(found[:, 50:][far[:, 50:]], labels[:, 50:][far[:, 50:]])
+
+
+def test_colour_table_bands_and_tags(tmp_path: Path) -> None:
+    summary = run(
+        write_rgb(tmp_path / "a.tif", checkered(64, 64)), tmp_path / "out", scores=True, provenance={"GRAFT_MODEL": "m"}
+    )
+    with rasterio.open(tmp_path / "out.classes.tif") as made:
+        assert made.nodata == 255
+        assert made.colorinterp == (ColorInterp.palette,)
+        colours = {made.colormap(1)[number] for number in range(3)}
+        assert len(colours) == 3
+        tags = made.tags()
+    assert {name: tags[name] for name in summary.settings} == summary.settings
+    assert json.loads(tags["GRAFT_CLASSES"]) == list(IDS)
+    assert tags["GRAFT_MODEL"] == "m"
+    assert "8 m wide" in tags["GRAFT_NOTE"]
+    assert (tags["GRAFT_WINDOW"], tags["GRAFT_STRIDE"], tags["GRAFT_MODE"]) == ("32", "16", "tokens")
+    with rasterio.open(tmp_path / "out.scores.tif") as made:
+        assert made.descriptions == IDS
+        assert made.dtypes == ("float32",) * 3
+
+
+def test_more_classes_than_a_byte_holds(tmp_path: Path) -> None:
+    ids = tuple(f"class {number}" for number in range(300))
+    labels = checkered(64, 64)
+    labels[:, :32] = 2
+    run(write_rgb(tmp_path / "a.tif", labels), tmp_path / "out", colour_scorer(ids=ids))
+    with rasterio.open(tmp_path / "out.classes.tif") as made:
+        assert (made.dtypes, made.nodata) == (("uint16",), 65535)
+        colours = made.colormap(1)
+        assert len({colours[number] for number in range(300)}) == 300
+    assert (class_map(tmp_path / "out")[:, :20] == 2).all()
+
+
+def test_scenes_larger_than_a_block_have_no_seam(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_rgb(tmp_path / "a.tif", checkered(300, 530, side=31))
+    run(path, tmp_path / "one", scores=True)
+    monkeypatch.setattr("graft.segment.blocks._MAX_SIDE", 256)
+    run(path, tmp_path / "many", scores=True)
+    for file in ("classes.tif", "scores.tif"):
+        np.testing.assert_array_equal(read(tmp_path / f"one.{file}"), read(tmp_path / f"many.{file}"))
+
+
+@pytest.mark.parametrize("refine", ["guided", "regions"])
+def test_refinement_sharpens_borders(tmp_path: Path, refine: Any) -> None:
+    labels = checkered(160, 160)
+    path = write_rgb(tmp_path / "a.tif", labels)
+    run(path, tmp_path / "plain")
+    run(path, tmp_path / "refined", refine=refine)
+    plain, refined = (np.mean(class_map(tmp_path / name) == labels) for name in ("plain", "refined"))
+    assert refined > plain
+    assert json.loads((tmp_path / "refined.json").read_text())["settings"]["GRAFT_REFINE"] == refine
+
+
+def test_an_array_gets_what_a_scene_gets(tmp_path: Path) -> None:
+    labels = checkered(100, 130)
+    run(write_rgb(tmp_path / "a.tif", labels), tmp_path / "out", scores=True)
+    found = segment_array(COLOURS[labels], colour_scorer(), scores=True)
+    assert found.labels.dtype == np.uint8
+    assert found.scores is not None
+    np.testing.assert_array_equal(found.labels, class_map(tmp_path / "out"))
+    np.testing.assert_array_equal(found.scores, read(tmp_path / "out.scores.tif"))
+    valid = np.ones(labels.shape, bool)
+    valid[3] = False
+    found = segment_array(COLOURS[labels], colour_scorer(), valid=valid)
+    assert found.scores is None
+    assert (found.labels[3] == 255).all()
+
+
+# --- stopped and gone on --------------------------------------------------------------------------
+
+SLOW = """
+import sys, time
+from pathlib import Path
+import graft.segment.engine
+from graft.scene import view_scene
+from graft.segment import segment_scene
+from graft.sensors import get_sensor
+from tests.segment_inputs import MeanColour, colour_scorer
+
+class Slow(MeanColour):
+    def tokens(self, tile):
+        time.sleep(0.1)
+        return super().tokens(tile)
+
+graft.segment.engine.SAVE_EVERY_S = 0
+scorer = colour_scorer()
+scorer.encoder.__class__ = Slow
+segment_scene(view_scene(Path(sys.argv[1]), get_sensor("naip"), 1.0), scorer, sys.argv[2], scores=True)
+"""
+
+
+def killed_half_way(scene: Path, out: Path, tokens: int) -> None:
+    """Run a process on the scene and kill it when at least this many token rows' bytes are on disk."""
+    child = subprocess.Popen([sys.executable, "-c", SLOW, str(scene), str(out)], cwd=ROOT, stderr=subprocess.DEVNULL)
+    work = out.parent / f".{out.name}.segment"
+    deadline = time.monotonic() + 60
+    while not ((work / "state.safetensors").exists() and (work / "tokens.f32").stat().st_size >= tokens):
+        assert child.poll() is None, "it finished before it was killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+
+
+def test_killed_and_run_again_it_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scene = write_rgb(tmp_path / "a.tif", checkered(400, 200))
+    run(scene, tmp_path / "whole", scores=True)
+    killed_half_way(scene, tmp_path / "out", 20 * 25 * 3 * 4)
+    assert sorted(path.name for path in tmp_path.glob("out*")) == []
+    capsys.readouterr()
+    scorer = colour_scorer()
+    run(scene, tmp_path / "out", scorer, scores=True)
+    assert "Going on after" in capsys.readouterr().out
+    per_row, rows = 12, 24
+    assert 0 < scorer.encoder.shown < (rows - 8) * per_row  # type: ignore[operator]
+    for file in ("classes.tif", "scores.tif"):
+        assert (tmp_path / f"out.{file}").read_bytes() == (tmp_path / f"whole.{file}").read_bytes()
+    assert not list(tmp_path.glob(".out*"))
+
+
+class Impatient(MeanColour):
+    """Its user presses Ctrl-C after some forty windows."""
+
+    def tokens(self, tile: torch.Tensor) -> torch.Tensor:
+        if self.shown > 40:
+            raise KeyboardInterrupt
+        return super().tokens(tile)
+
+
+def test_stopped_by_hand_and_other_settings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graft.segment.engine.SAVE_EVERY_S", 0)
+    scene = write_rgb(tmp_path / "a.tif", checkered(200, 100))
+    with pytest.raises(GraftError, match=r"Stopped after \d+ of 12 rows of windows\. The same command goes on"):
+        run(scene, tmp_path / "out", replace(colour_scorer(), encoder=Impatient()))
+    assert [path.name for path in tmp_path.iterdir() if "out" in path.name] == [".out.segment"]
+    whole = (tmp_path / ".out.segment" / "tokens.f32").read_bytes()
+    (tmp_path / ".cut.segment").mkdir()
+    (tmp_path / ".cut.segment" / "tokens.f32").write_bytes(whole[:-1])
+    state = (tmp_path / ".out.segment" / "state.safetensors").read_bytes()
+    (tmp_path / ".cut.segment" / "state.safetensors").write_bytes(state)
+    run(scene, tmp_path / "cut")
+    assert "cut short: starting over" in capsys.readouterr().out
+    scorer = colour_scorer()
+    run(scene, tmp_path / "out", scorer, stride=32)
+    assert "differs in stride: starting over" in capsys.readouterr().out
+    assert scorer.encoder.shown == 7 * 4
+    run(scene, tmp_path / "whole", stride=32)
+    np.testing.assert_array_equal(class_map(tmp_path / "out"), class_map(tmp_path / "whole"))
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+def test_files_in_the_way(tmp_path: Path) -> None:
+    path = write_rgb(tmp_path / "a.tif", checkered(40, 40))
+    run(path, tmp_path / "out", scores=True)
+    with pytest.raises(GraftError, match=r"out\.classes\.tif exists already; give --overwrite"):
+        run(path, tmp_path / "out")
+    run(path, tmp_path / "out", overwrite=True)
+    assert not (tmp_path / "out.scores.tif").exists()  # of the map that was replaced
+
+
+def test_the_scene_is_never_replaced(tmp_path: Path) -> None:
+    path = write_rgb(tmp_path / "a.classes.tif", checkered(40, 40))
+    with pytest.raises(GraftError, match="would replace the scene"):
+        run(path, tmp_path / "a", overwrite=True)
+
+
+@pytest.mark.parametrize("target", ["file/out", "/proc/out", "/dev/null/out"])
+def test_a_target_that_cannot_be_written(tmp_path: Path, target: str) -> None:
+    path = write_rgb(tmp_path / "a.tif", checkered(40, 40))
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(GraftError, match=r"Could not write .*choose another --out"):
+        run(path, tmp_path / target)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.tif", "file"]
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from graft.errors import GraftError
+from graft.scene import view_scene
+from graft.segment import segment_scene
+from graft.sensors import get_sensor
+from tests.segment_inputs import colour_scorer
+
+scorer, view = colour_scorer(16, 32), view_scene(Path(sys.argv[1]), get_sensor("naip"), 1.0)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+for text in sys.argv[3:]:
+    limit, what = text.split("-")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), resource.RLIM_INFINITY))
+    try:
+        segment_scene(view, scorer, sys.argv[2], scores=what == "scores")
+    except GraftError as error:
+        print(error)
+"""
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    scene = write_rgb(tmp_path / "a.tif", np.random.default_rng(0).integers(0, 3, (300, 300)))
+    # In turn: the token rows, the class map at its end, the scores, the polygons.
+    limits = ("1000-map", "9000-map", "20000-scores", "100000-map")
+    command = [sys.executable, "-c", FULL, str(scene), str(tmp_path / "out"), *limits]
+    child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    told = [line for line in child.stdout.splitlines() if not line.startswith("Going on")]
+    assert len(told) == len(limits)
+    assert all(line.startswith("Could not write") and "Make room" in line for line in told)
+    assert not list(tmp_path.glob("out*"))
+    run(scene, tmp_path / "out", colour_scorer(16, 32))
+    run(scene, tmp_path / "whole", colour_scorer(16, 32))
+    assert (tmp_path / "out.classes.tif").read_bytes() == (tmp_path / "whole.classes.tif").read_bytes()
+
+
+def test_a_map_that_does_not_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_rgb(tmp_path / "a.tif", checkered(40, 40))
+
+    def careless(raw: Path, cog: Path, **_: Any) -> None:
+        content = read(raw)
+        content[0, 7, 7] = (content[0, 7, 7] + 1) % 3
+        with rasterio.open(raw) as dataset, rasterio.open(cog, "w", **dataset.profile) as copy:
+            copy.write(content)
+
+    monkeypatch.setattr("graft.segment.rasters.rasterio.shutil.copy", careless)
+    with pytest.raises(GraftError, match="does not read back as it was written"):
+        run(path, tmp_path / "out")
+    assert not list(tmp_path.glob("out*"))
+
+
+# --- a whole granule ------------------------------------------------------------------------------
+
+GRANULE = """
+import sys
+from pathlib import Path
+from graft.scene import view_scene
+from graft.segment import segment_scene
+from graft.sensors import get_sensor
+from tests.segment_inputs import colour_scorer
+
+scorer = colour_scorer(16, 224, ("red", "green", "blue", *"abcdefg"))
+segment_scene(view_scene(Path(sys.argv[1]), get_sensor("naip"), 10.0), scorer, sys.argv[2])
+status = Path("/proc/self/status").read_text().splitlines()
+print(next(line.split()[1] for line in status if line.startswith("VmHWM")))
+"""
+
+
+@pytest.mark.slow
+def test_a_granule_in_two_gibibytes(tmp_path: Path) -> None:
+    labels = np.tile(checkered(1100, 1100, side=64), (10, 10))[:10_980, :10_980].astype(np.uint8)
+    path = write_rgb(tmp_path / "a.tif", labels, gsd=10.0)
+    command = [sys.executable, "-c", GRANULE, str(path), str(tmp_path / "out")]
+    child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    peak_gib = int(child.stdout.splitlines()[-1]) / 2**20
+    print(f"peak {peak_gib:.2f} GiB")
+    assert peak_gib < 2
+    with rasterio.open(tmp_path / "out.classes.tif") as made:
+        assert made.shape == (10_980, 10_980)
