@@ -3,10 +3,16 @@
 import argparse
 from pathlib import Path
 
+from benchmarks.dense import dense, dense_memory, dense_memory_tall
 from benchmarks.loader import loader
 from graft.files import write_json
 
-BENCHMARKS = {"loader": loader}
+BENCHMARKS = {
+    "loader": loader,
+    "dense": dense,
+    "dense_memory": dense_memory,
+    "dense_memory_tall": dense_memory_tall,
+}
 RESULTS = Path(__file__).parent / "results.json"
 
 
@@ -20,10 +26,12 @@ def main() -> None:
         parser.error(f"no benchmark {', '.join(unknown)}; there are: {', '.join(BENCHMARKS)}")
     rows = [BENCHMARKS[name]() for name in names]
     write_json(RESULTS, rows)
-    print(f"{'name':<12}{'ours':>10}{'peer':>10}{'limit':>10}  {'unit':<10}{'ours/peer':>10}{'ours/limit':>11}")
+    figures = f"{'ours':>10}{'peer':>10}{'limit':>10}  {'unit':<8}"
+    print(f"{'name':<18}{figures}{'ours/peer':>10}{'ours/limit':>11}  better")
     for row in rows:
-        rates = f"{row['ours']:>10,.0f}{row['peer']:>10,.0f}{row['limit']:>10,.0f}  {row['unit']:<10}"
-        print(f"{row['name']:<12}{rates}{row['ratio_to_peer']:>10.2f}{row['ratio_to_limit']:>11.2f}")
+        figures = f"{row['ours']:>10,}{row['peer']:>10,}{row['limit']:>10,}  {row['unit']:<8}"
+        ratios = f"{row['ratio_to_peer']:>10.2f}{row['ratio_to_limit']:>11.2f}"
+        print(f"{row['name']:<18}{figures}{ratios}  {row['better']}")
     print(f"written to {RESULTS}")
 
 

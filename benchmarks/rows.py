@@ -5,19 +5,20 @@ import platform
 import statistics
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from tqdm import tqdm
 
 ROUNDS = 5
-_PACKAGES = ("graft", "numpy", "pillow", "torch")
+_PACKAGES = ("graft", "numpy", "open_clip_torch", "pillow", "torch")
 
 
 class BenchmarkRow(TypedDict):
-    """One measured figure: rates, so larger is better.
+    """One measured figure.
 
     `ours`, `peer` and `limit` are medians over the rounds, `spread` their smallest and largest values. The two ratios
-    are medians of ours / other within one round, which drift less with the machine's load than the rates do.
+    are medians of ours / other within one round, which drift less with the machine's load than the figures do. `better`
+    says which way is good, for figures and ratios alike: `higher` for rates, `lower` for memory.
     """
 
     name: str
@@ -25,6 +26,7 @@ class BenchmarkRow(TypedDict):
     peer: float
     limit: float
     unit: str
+    better: Literal["higher", "lower"]
     ratio_to_peer: float
     ratio_to_limit: float
     spread: dict[str, list[float]]
@@ -32,22 +34,36 @@ class BenchmarkRow(TypedDict):
     machine: dict[str, str | int]
 
 
-def measure(name: str, unit: str, **contenders: Callable[[], float]) -> BenchmarkRow:
+def measure(
+    name: str,
+    unit: str,
+    *,
+    ours: Callable[[], float],
+    peer: Callable[[], float],
+    limit: Callable[[], float],
+    better: Literal["higher", "lower"] = "higher",
+    rounds: int = ROUNDS,
+) -> BenchmarkRow:
     """Run `ours`, `peer` and `limit` in turn, round after round, so that a change of load meets all of them.
 
     Args:
         name: of the benchmark.
-        unit: of the rates.
-        contenders: each runs once and returns its rate.
+        unit: of the figures.
+        ours: runs once and returns its figure.
+        peer: likewise.
+        limit: likewise.
+        better: which way is good.
+        rounds: how often each runs.
     """
-    rates: dict[str, list[float]] = {key: [] for key in contenders}
-    for _ in tqdm(range(ROUNDS), desc=name, unit="round"):
+    contenders = {"ours": ours, "peer": peer, "limit": limit}
+    figures: dict[str, list[float]] = {key: [] for key in contenders}
+    for _ in tqdm(range(rounds), desc=name, unit="round"):
         for key, run in contenders.items():
-            rates[key].append(run())
-    median = {key: round(statistics.median(values), 1) for key, values in rates.items()}
+            figures[key].append(run())
+    median = {key: _short(statistics.median(values)) for key, values in figures.items()}
     ratio = {
-        key: round(statistics.median(our / other for our, other in zip(rates["ours"], values, strict=True)), 3)
-        for key, values in rates.items()
+        key: round(statistics.median(our / other for our, other in zip(figures["ours"], values, strict=True)), 3)
+        for key, values in figures.items()
     }
     return BenchmarkRow(
         name=name,
@@ -55,9 +71,15 @@ def measure(name: str, unit: str, **contenders: Callable[[], float]) -> Benchmar
         peer=median["peer"],
         limit=median["limit"],
         unit=unit,
+        better=better,
         ratio_to_peer=ratio["peer"],
         ratio_to_limit=ratio["limit"],
-        spread={key: [round(min(values), 1), round(max(values), 1)] for key, values in rates.items()},
+        spread={key: [_short(min(values)), _short(max(values))] for key, values in figures.items()},
         versions={"python": platform.python_version(), **{package: version(package) for package in _PACKAGES}},
         machine={"platform": platform.platform(), "cores": len(os.sched_getaffinity(0))},
     )
+
+
+def _short(figure: float) -> float:
+    """Four significant digits."""
+    return float(f"{figure:.4g}")

@@ -2,5 +2,27 @@
 
 from datamodules.benchmarks import BigEarthNetFolder, ClassificationFolder
 from datamodules.pairs import GroundPairs
+from datamodules.segmentation import (
+    AtlasScenes,
+    ChesapeakeScenes,
+    LoveDAScenes,
+    OpenEarthMapScenes,
+    PairedScenes,
+    PotsdamScenes,
+    SatlasScenes,
+    VaihingenScenes,
+)
 
-__all__ = ["BigEarthNetFolder", "ClassificationFolder", "GroundPairs"]
+__all__ = [
+    "AtlasScenes",
+    "BigEarthNetFolder",
+    "ChesapeakeScenes",
+    "ClassificationFolder",
+    "GroundPairs",
+    "LoveDAScenes",
+    "OpenEarthMapScenes",
+    "PairedScenes",
+    "PotsdamScenes",
+    "SatlasScenes",
+    "VaihingenScenes",
+]

@@ -55,7 +55,7 @@ def palette(ids: Sequence[str]) -> list[Colour]:
     free = dict.fromkeys(_COLOURS)
     chosen: dict[int, Colour] = {}
     for number, name in enumerate(ids):
-        words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()  # AnnualCrop
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])|_", " ", name).lower()  # AnnualCrop, low_vegetation
         for keywords, names in _EXPECTED:
             wanted = [colour for colour in names if colour in free]
             if wanted and re.search(rf"\b({'|'.join(keywords)})", words):

@@ -3,7 +3,7 @@
 import base64
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,48 +24,64 @@ from graft.shards import ShardIndex, ShardReader
 from graft.teacher import Teacher
 
 ABOUT = {
-    "aligned": "the satellite encoder, trained on photos alone",
+    "aligned": "the image-level encoder, trained on photos alone",
+    "pixel": "the pixel-level encoder, trained on photos alone",
     "ceiling": "CLIP on the ground photos of the same places",
     "clip_baseline": "CLIP itself on the tile",
     "control_colour": "the same loss on the tile's mean colour",
     "control_histogram": "the same loss on the tile's colour histogram",
     "chance": "guessing",
 }
-HEADLINE = {"classification": "top1_macro", "multilabel": "map_macro"}
+ABOUT_PIXELS = {
+    "pixel": "patch tokens of the pixel-level encoder",
+    "aligned": "patch tokens out of the image-level encoder, by the training-free way that was best on other regions",
+    "ceiling": "the truth itself, rounded to patch tokens",
+    "clip_baseline": "patch tokens of CLIP itself",
+    "control_colour": "the same loss on each token's mean colour",
+    "chance": "guessing",
+}
+HEADLINE = {"classification": "top1_macro", "multilabel": "map_macro", "segmentation": "miou"}
 TABLES = {
-    "classification": ("One class a tile", "EuroSAT", {"top1": "top-1", "top1_macro": "top-1 macro"}),
-    "multilabel": ("Several classes a tile", "BigEarthNet", {"map_macro": "mAP macro", "map_micro": "mAP micro"}),
+    "classification": (
+        "One class a tile",
+        "tiles in the EuroSAT layout",
+        {"top1": "top-1", "top1_macro": "top-1 macro"},
+        "transfer",
+    ),
+    "multilabel": (
+        "Several classes a tile",
+        "tiles in the BigEarthNet layout",
+        {"map_macro": "mAP macro", "map_micro": "mAP micro"},
+        "transfer",
+    ),
+    "segmentation": ("Every pixel", "scenes", {"miou": "mIoU", "accuracy": "accuracy"}, "of the ceiling"),
 }
 _PAIRS, _PHOTOS, _ANSWERS_PER_CLASS = 9, 4, 2
 
 
-def write_report(world: Path, teacher: Path, shards: Path, run: Path, results: Path, page: Path) -> None:
+def write_report(world: Path, teacher: Path, shards: Path, out: Path, page: Path) -> None:
     """Write the report of a demo.
 
     Args:
         world: folder of the embedded world.
         teacher: open_clip folder of its teacher.
         shards: folder of training shards.
-        run: training run with `last.ckpt` and `curves.png`.
-        results: result rows; confusion matrices (`*_confusion.png`) lie beside it.
+        out: folder of `results.json`, of the pictures that evaluations left beside it, and of the training runs
+            `aligned` and `pixel`.
         page: HTML file to write.
     """
     about = json.loads((world / "world.json").read_text(encoding="utf-8"))
-    rows = read_rows(results)
+    rows = read_rows(out / "results.json")
     templates = Environment(loader=PackageLoader("graft"), autoescape=select_autoescape(default=True))
-    curves = run / "curves.png"
     html = templates.get_template("report.html.j2").render(
         world={"sensor": about["sensor"], "seed": about["seed"], "gsd": f"{get_sensor(about['sensor']).gsd_m:g}"},
         tables=[_table(rows, task) for task in TABLES],
         pairs=_pairs(shards, world),
-        answers=_answers(world, teacher, run / "last.ckpt"),
+        answers=_answers(world, teacher, out / "aligned" / "last.ckpt"),
+        maps=_pictures(out.glob("atlas-segmentation_test_pixel_*_scene.png")),
         classes=len(load_prompts("atlas").ids),
-        confusions=[
-            {"name": path.stem, "data": _data(path.read_bytes())}
-            for model in ("aligned", "clip_baseline")
-            for path in sorted(results.parent.glob(f"*_{model}_confusion.png"))
-        ],
-        curves=_data(curves.read_bytes()) if curves.is_file() else None,
+        confusions=_pictures(out / f"atlas_test_{model}_confusion.png" for model in ("aligned", "clip_baseline")),
+        curves=_pictures(path for model in ("aligned", "pixel") if (path := out / model / "curves.png").is_file()),
         code=rows[0]["code_version"],
         prompts=next(row["prompts"] for row in rows if row["prompts"]),
     )
@@ -75,6 +91,10 @@ def write_report(world: Path, teacher: Path, shards: Path, run: Path, results: P
 
 def _data(png: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def _pictures(paths: Iterable[Path]) -> list[dict[str, str]]:
+    return [{"name": f"{path.parent.name} {path.stem}", "data": _data(path.read_bytes())} for path in sorted(paths)]
 
 
 def _picture(image: Image.Image) -> str:
@@ -88,29 +108,27 @@ def transfer(score: float, chance: float, ceiling: float) -> float:
     return (score - chance) / (ceiling - chance)
 
 
-def _ordered(rows: Sequence[ResultRow], task: str) -> list[ResultRow]:
-    order = {name: place for place, name in enumerate(ABOUT)}
-    mine = [row for row in rows if row["task"] == task]
-    return sorted(mine, key=lambda row: order.get(row["model"], len(order)))
-
-
 def _table(rows: Sequence[ResultRow], task: str) -> dict[str, Any]:
-    """The rows of one task, with transfer in the last column."""
-    title, layout, columns = TABLES[task]
-    mine = _ordered(rows, task)
+    """The rows of one task on the test regions; the last column holds them against chance and ceiling."""
+    title, about, columns, against = TABLES[task]
+    names = ABOUT_PIXELS if task == "segmentation" else ABOUT
+    order = {name: place for place, name in enumerate(names)}
+    mine = [row for row in rows if row["task"] == task and row["split"] == "test"]
+    mine.sort(key=lambda row: order.get(row["model"], len(order)))
     headline = {row["model"]: row["metrics"][HEADLINE[task]] for row in mine}
-    ceiling = headline["ceiling"] if task == "classification" else 1.0
+    chance = 0.0 if task == "segmentation" else headline["chance"]
+    ceiling = 1.0 if task == "multilabel" else headline["ceiling"]
     return {
         "title": title,
-        "about": f"{mine[0]['n']} tiles in the {layout} layout",
-        "columns": [*columns.values(), "transfer"],
+        "about": f"{mine[0]['n']} {about}",
+        "columns": [*columns.values(), against],
         "rows": [
             {
                 "model": row["model"],
-                "about": ABOUT.get(row["model"], ""),
+                "about": names.get(row["model"], ""),
                 "numbers": [
                     *(f"{100 * row['metrics'][name]:.1f} %" for name in columns),
-                    f"{transfer(headline[row['model']], headline['chance'], ceiling):.2f}",
+                    f"{transfer(headline[row['model']], chance, ceiling):.2f}",
                 ],
             }
             for row in mine

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -19,14 +19,16 @@ from graft.prompts import TextVectors, load_prompts, load_text_vectors, read_wor
 from graft.results import ResultRow, append_rows, code_version, command_line
 from graft.skips import SkipCounter
 from graft.teacher import Teacher
+from graft.words import ClassWords
 
 ENCODER, BASELINE, CEILING = "encoder", "clip_baseline", "ceiling"
 
 
 class ZeroShotEvaluation(LightningModule):
-    """Base of the evaluations that compare image vectors with words; nothing is fitted to the test images.
+    """Base of the evaluations that compare what an encoder sees with words; nothing is fitted to the test images.
 
-    Subclasses score what `image_vectors` yields with `self.text` (float32 [families, classes, D]).
+    Subclasses that score whole images take what `image_vectors` yields and `self.text` (float32 [families, classes,
+    D]); others read words of their own.
     """
 
     text: Tensor
@@ -68,7 +70,7 @@ class ZeroShotEvaluation(LightningModule):
         self.loaded: LoadedEncoder | None = None
         self.teacher: Teacher | None = None
         self.models: dict[str, str | None] = {}
-        self.texts: list[TextVectors] = []
+        self.texts: Sequence[TextVectors | ClassWords] = ()
         self.skipped = SumMetric()
         self._skips = SkipCounter("Unpack the benchmark again.")
         if (prompts is None) == (text_vectors is None):
@@ -91,7 +93,7 @@ class ZeroShotEvaluation(LightningModule):
         data = self.trainer.datamodule  # type: ignore[attr-defined]  # set by Trainer.test(datamodule=…)
         architecture, weights = self._teacher_source
         self.teacher = None if architecture is None else Teacher(architecture, weights)
-        self.texts = self._read_words()
+        self.texts = self.read_words()
         dim = self.texts[0].vectors.shape[-1]
         if self.texts[0].ids != data.classes:
             raise GraftError(
@@ -119,15 +121,18 @@ class ZeroShotEvaluation(LightningModule):
             self.models[CEILING] = self.teacher.identity
         elif data.has_photos:
             rank_zero_warn("The benchmark has photos, but without a teacher there is no ceiling: give one.")
-        self.register_buffer("text", torch.stack([text.vectors for text in self.texts]), persistent=False)
 
-    def _read_words(self) -> list[TextVectors]:
+    def read_words(self) -> Sequence[TextVectors | ClassWords]:
+        """The words of each prompt family, the headline first."""
         if self.text_file is not None:
-            return [load_text_vectors(self.text_file)]
-        if self.prompts is None or self.teacher is None:
+            texts = [load_text_vectors(self.text_file)]
+        elif self.prompts is None or self.teacher is None:
             raise RuntimeError("__init__ has not checked its arguments")
-        families = self.families or load_prompts(self.prompts).family_names
-        return [read_words(self.prompts, family, self.teacher) for family in families]
+        else:
+            families = self.families or load_prompts(self.prompts).family_names
+            texts = [read_words(self.prompts, family, self.teacher) for family in families]
+        self.register_buffer("text", torch.stack([text.vectors for text in texts]), persistent=False)
+        return texts
 
     def _source_of_words(self) -> str:
         return str(self.text_file) if self.teacher is None or self.text_file else self.teacher.name
@@ -187,5 +192,6 @@ class ZeroShotEvaluation(LightningModule):
     def write(self, rows: list[ResultRow]) -> None:
         """Append the rows, and leave the headline's text vectors beside them for a deployment without a text tower."""
         append_rows(self.results, rows)
-        if self.text_file is None:
-            save_text_vectors(self.beside_results("text.safetensors"), self.texts[0])
+        headline = self.texts[0]
+        if self.text_file is None and isinstance(headline, TextVectors):
+            save_text_vectors(self.beside_results("text.safetensors"), headline)

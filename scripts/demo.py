@@ -17,11 +17,20 @@ from jsonargparse import auto_cli
 
 from graft.atlas import DEMO, TINY
 from graft.cli import main as graft_command
+from graft.dense import TRAINING_FREE
 from graft.errors import GraftError
 from graft.report import write_report
+from graft.results import read_rows
 from main import main as main_command
 
-CONTROLS = {"control_colour": "mean-colour", "control_histogram": "colour-histogram"}
+CONTROLS = {"control_colour": "mean-colour", "control_histogram": "colour-histogram", "control_token": "token-colour"}
+PIXEL = ("pixel", "control_token")
+ROOTS = {
+    "atlas": "{split}/eurosat/2750",
+    "atlas_multilabel": "{split}/bigearthnet/BigEarthNet-v1.0",
+    "segmentation_atlas": "{split}",
+}
+"""Benchmark folders inside the world's, by configuration."""
 
 
 def run(program: str, command: Callable[[], object], arguments: list[str], result: Path | None = None) -> None:
@@ -100,20 +109,26 @@ def demo(
         ],
         shards / "index.json",
     )
-    for name in ("aligned", *CONTROLS):
-        run("python main.py", main_command, fit_arguments(name, sensor, seed, out, quick=quick))
-    for name in ("aligned", *CONTROLS):
+    for name in ("aligned", "pixel", *CONTROLS):
+        run("python main.py", main_command, fit_command(name, sensor, seed, out, quick=quick))
+    for name in ("aligned", "pixel", "control_colour", "control_histogram"):
         for benchmark in ("atlas", "atlas_multilabel"):
-            run("python main.py", main_command, test_arguments(name, benchmark, sensor, seed, out))
-    write_report(world, teacher, shards, out / "aligned", results, out / "report.html")
+            run("python main.py", main_command, evaluation_command(name, benchmark, sensor, seed, out))
+    modes = f"--model.init_args.dense=[{','.join(TRAINING_FREE)}]"
+    run("python main.py", main_command, [*segmentation_command("aligned", sensor, seed, out, split="val"), modes])
+    best = f"--model.init_args.dense=[{best_mode(results)}]"
+    run("python main.py", main_command, [*segmentation_command("aligned", sensor, seed, out), best])
+    for name in PIXEL:
+        run("python main.py", main_command, segmentation_command(name, sensor, seed, out))
+    write_report(world, teacher, shards, out, out / "report.html")
     print(f"\n{time.perf_counter() - began:.0f} s in all. Results: {results}\nOpen {out / 'report.html'} in a browser.")
 
 
-def fit_arguments(name: str, sensor: str, seed: int, out: Path, *, quick: bool) -> list[str]:
-    """Arguments of `main.py` that train the encoder, or a control under the same loss."""
+def fit_command(name: str, sensor: str, seed: int, out: Path, *, quick: bool) -> list[str]:
+    """Arguments of `main.py` that train an encoder, or a control under the same loss."""
     arguments = [
         "fit",
-        f"--config=configs/{sensor}.yaml",
+        f"--config=configs/{sensor}{'_pixel' if name in PIXEL else ''}.yaml",
         "--config=configs/atlas.yaml",
         f"--seed_everything={seed}",
         f"--model.init_args.architecture=local-dir:{out / 'teacher'}",
@@ -130,10 +145,11 @@ def fit_arguments(name: str, sensor: str, seed: int, out: Path, *, quick: bool) 
     return arguments
 
 
-def test_arguments(name: str, benchmark: str, sensor: str, seed: int, out: Path) -> list[str]:
-    """Arguments of `main.py` that evaluate a trained encoder on the test regions."""
-    tiles = "eurosat/2750" if benchmark == "atlas" else "bigearthnet/BigEarthNet-v1.0"
-    root = out / "world/benchmarks/test" / tiles
+def evaluation_command(
+    name: str, benchmark: str, sensor: str, seed: int, out: Path, *, split: str = "test"
+) -> list[str]:
+    """Arguments of `main.py` that evaluate a trained encoder on regions it never saw."""
+    root = out / "world/benchmarks" / ROOTS[benchmark].format(split=split)
     arguments = [
         "test",
         f"--config=configs/eval/{benchmark}.yaml",
@@ -145,13 +161,38 @@ def test_arguments(name: str, benchmark: str, sensor: str, seed: int, out: Path)
         f"--data.init_args.root={root}",
         f"--trainer.default_root_dir={out / 'eval'}",
     ]
-    if benchmark == "atlas_multilabel":
+    if benchmark != "atlas":
         arguments.append(f"--data.init_args.sensor={sensor}")
+    if benchmark == "segmentation_atlas":
+        return arguments
     if name == "aligned":
         arguments.append(f"--data.init_args.photos={root.parent / 'photos.csv'}")
     else:
         arguments += ["--model.init_args.baseline=false", "--data.init_args.photos=null"]
     return arguments
+
+
+def segmentation_command(name: str, sensor: str, seed: int, out: Path, *, split: str = "test") -> list[str]:
+    """Arguments of `main.py` that score an encoder pixel by pixel; the baseline stands beside the pixel model."""
+    label = "control_colour" if name == "control_token" else name
+    return [
+        *evaluation_command(name, "segmentation_atlas", sensor, seed, out, split=split),
+        f"--model.init_args.name={label}",
+        f"--model.init_args.split={split}",
+        f"--model.init_args.baseline={str(name == 'pixel').lower()}",
+        f"--model.init_args.pictures={2 if name == 'pixel' else 0}",
+    ]
+
+
+def best_mode(results: Path) -> str:
+    """The dense mode of the image-level encoder with the best mIoU on the validation regions."""
+    (row,) = [
+        row
+        for row in read_rows(results)
+        if (row["task"], row["split"], row["model"]) == ("segmentation", "val", "aligned")
+    ]
+    scores = {mode: row["metrics"].get(f"miou_{mode}", row["metrics"]["miou"]) for mode in TRAINING_FREE}
+    return max(scores, key=scores.__getitem__)
 
 
 if __name__ == "__main__":

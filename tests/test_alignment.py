@@ -160,7 +160,8 @@ def test_pixel_level_leaves_an_encoder_of_tokens_that_also_classifies(fit_config
 
 def test_a_run_does_not_go_on_at_another_level(fit_config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fit(fit_config)
-    assert "at image level, output width 32, the configuration makes a ViT" in fails(capsys, fit_config, "--model.init_args.level=pixel")
+    message = fails(capsys, fit_config, "--model.init_args.level=pixel")
+    assert "at image level, output width 32, the configuration makes a ViT" in message
     assert "set photos to each or attention" in fails(
         capsys, fit_config, "--model.init_args.level=pixel", "--model.init_args.photos=mean"
     )

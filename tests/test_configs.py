@@ -151,7 +151,7 @@ def test_every_command_shown_parses(command: str, parse: Any, monkeypatch: pytes
     elif program == "make":
         assert_make_knows(*arguments)
     elif "--help" not in arguments:
-        for name in ("prepare", "atlas", "teacher"):
+        for name in ("prepare", "segment", "atlas", "teacher"):
             function = getattr(graft.cli, name)
 
             @functools.wraps(function)

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from graft.dense import TRAINING_FREE
 from graft.errors import GraftError
 from graft.report import transfer
-from scripts.demo import check_world, demo
+from scripts.demo import best_mode, check_world, demo
 
-MODELS = {"aligned", "clip_baseline", "ceiling", "chance", "control_colour", "control_histogram"}
+MODELS = {"aligned", "pixel", "clip_baseline", "ceiling", "chance", "control_colour", "control_histogram"}
+PIXEL_MODELS = MODELS - {"control_histogram"}
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +37,13 @@ def test_rows_of_both_tasks_and_every_model(out: Path) -> None:
         assert mine["aligned"]["seed"] == 3
         assert mine["aligned"]["command"].startswith("main.py test --config=configs/eval/atlas")
         assert len(mine["aligned"]["prompts"]["sha256"]) == 64
+    scenes = {row["model"]: row for row in rows if row["task"] == "segmentation" and row["split"] == "test"}
+    assert set(scenes) == PIXEL_MODELS
+    assert all(0 <= scenes[model]["metrics"]["miou"] <= 1 for model in PIXEL_MODELS)
+    assert scenes["ceiling"]["metrics"]["miou"] > 0.7
+    (chosen,) = [row for row in rows if (row["split"], row["model"]) == ("val", "aligned")]
+    assert {f"miou_{mode}" for mode in TRAINING_FREE} - set(chosen["metrics"]) == {"miou_vanilla"}
+    assert best_mode(out / "results.json") in scenes["aligned"]["preprocessing"]
 
 
 def test_the_report_holds_its_own_pictures(out: Path) -> None:

@@ -14,16 +14,17 @@ import torch
 from safetensors.torch import save_file
 
 from graft.checkpoint import load_encoder
-from graft.encoders import encoder_from_clip
+from graft.encoders import Level, SatelliteEncoder, encoder_from_clip
 from graft.gather import gather_candidates
 from graft.losses import alignment_loss
+from graft.photo_tokens import tokens_under_photos
 from graft.shards import ShardIndex
 from graft.stream import PairStream
 from graft.teacher import Teacher
 from tests.conftest import ShardFactory
 
 ARCHITECTURE = "ViT-B-16-quickgelu"
-STEPS, BATCH = 20, 8
+STEPS, BATCH, PATCH = 20, 8, 16
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -65,19 +66,24 @@ def loss_on_a_fixed_batch(encoder: torch.nn.Module, shards: Path) -> float:
     batch = stream.batch(0, 0)
     assert batch.ground is not None
     with torch.inference_mode():
-        satellite = encoder.eval()(batch.tile)
+        if isinstance(encoder, SatelliteEncoder) and encoder.level == "pixel":
+            satellite = tokens_under_photos(encoder.eval().tokens(batch.tile), batch.xy, PATCH)
+        else:
+            satellite = encoder.eval()(batch.tile)
         candidates = gather_candidates(batch.ground, batch.mask, batch.photo_id)
         scale = torch.tensor(1 / 0.07)
         return alignment_loss(satellite, batch.ground, batch.mask, candidates, logit_scale=scale).item()
 
 
-@pytest.mark.parametrize("config", ["sentinel", "naip"])
+@pytest.mark.parametrize("config", ["sentinel", "naip", "sentinel_pixel", "naip_pixel"])
 def test_twenty_steps_killed_and_taken_up_again(
     config: str, weights: Path, probe: Path, prompts: Path, tmp_path: Path
 ) -> None:
     teacher = Teacher(ARCHITECTURE, str(weights), dtype=torch.bfloat16)
-    shards = ShardFactory(teacher, side=224, sensor=config)(tmp_path / "shards", samples=16, shards=2)
-    before = loss_on_a_fixed_batch(encoder_from_clip(ARCHITECTURE, str(weights))[0], shards)
+    sensor, _, pixel = config.partition("_")
+    level: Level = "pixel" if pixel else "image"
+    shards = ShardFactory(teacher, side=224, sensor=sensor)(tmp_path / "shards", samples=16, shards=2)
+    before = loss_on_a_fixed_batch(encoder_from_clip(ARCHITECTURE, str(weights), level=level)[0], shards)
 
     words = command(config, tmp_path, weights, probe, prompts)
     run = tmp_path / "run"

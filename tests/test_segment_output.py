@@ -15,10 +15,10 @@ from affine import Affine
 from PIL import Image
 
 from graft.errors import GraftError
+from graft.palette import NO_DATA, palette
 from graft.scene import SceneView, view_scene
 from graft.segment import segment_scene
 from graft.segment.output import name_output
-from graft.palette import NO_DATA, palette
 from graft.segment.polygons import Regions, write_polygons
 from graft.sensors import get_sensor
 from tests.segment_inputs import IDS, UTM, checkered, colour_scorer, write_rgb
@@ -184,6 +184,7 @@ def test_colours_differ_and_are_those_of_maps() -> None:
     assert river[2] == max(river)
     assert sea[2] == max(sea)
     assert len({lake, forest, river, sea, pond}) == 5  # more waters than blues
+    assert palette(["vegetation"]) == palette(["low_vegetation"]) == palette(["LowVegetation"])
     assert palette(["street"]) == palette(["road"]) != palette(["trees"]) == palette(["HerbaceousTrees"])
 
 
