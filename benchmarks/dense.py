@@ -148,9 +148,9 @@ class InMemory:
 
     scene: Scene
 
-    def canvas_rows(self, first: int, last: int) -> Scene:
-        """Rows of the scene."""
-        return self.scene[first:last]
+    def canvas_rows(self, first: int, last: int) -> tuple[Scene, npt.NDArray[np.bool_]]:
+        """Rows of the scene, all of them with data."""
+        return self.block((first, last), (0, self.scene.shape[1]))
 
     def block(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[Scene, npt.NDArray[np.bool_]]:
         """A part of the scene, all of it with data."""

@@ -1,11 +1,11 @@
 """Evaluation data by the shape of the task: labelled folders and patches, each tile read once, in order."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol, TypeVar
 
-from lightning import LightningDataModule
+from lightning import LightningDataModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, Subset
 
 from graft.fit import Fit
 from graft.labelled import LabelledFolder, LabelledSample, LabelledTiles, collate_labelled
@@ -13,8 +13,22 @@ from graft.patches import LabelledPatches
 from graft.prompts import class_ids
 from graft.sensors import get_sensor
 
+Sample = TypeVar("Sample", covariant=True)
 
-def whole(share: Dataset[LabelledSample]) -> DistributedSampler[LabelledSample]:
+
+class Shareable(Protocol[Sample]):
+    """A dataset that says what each process reads."""
+
+    def share(self, rank: int, world: int) -> Subset[Sample]:
+        """What process `rank` of `world` reads."""
+
+
+def own_share(dataset: Shareable[Sample], trainer: Trainer | None) -> Subset[Sample]:
+    """What this process reads; everything without a trainer."""
+    return dataset.share(0, 1) if trainer is None else dataset.share(trainer.global_rank, trainer.world_size)
+
+
+def whole(share: Dataset[Sample]) -> DistributedSampler[Sample]:
     """A sampler of all of `share` in order.
 
     A distributed sampler of one process is a plain sequence that Lightning does not replace by its own, which would
@@ -61,9 +75,7 @@ class _LabelledTilesModule(LightningDataModule):
         """This process's share of the tiles, in their order; batches are `graft.batch.LabelledBatch`."""
         if self._dataset is None:
             raise RuntimeError("setup() has not run")
-        world = self.trainer.world_size if self.trainer else 1
-        rank = self.trainer.global_rank if self.trainer else 0
-        share = self._dataset.share(rank, world)
+        share = own_share(self._dataset, self.trainer)
         return DataLoader(
             share,
             batch_size=self._batch_size,

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal
 
 from lightning import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from datamodules.benchmarks import whole
+from datamodules.benchmarks import own_share, whole
 from graft.labelmaps import LabelledScenes, Layout, SceneSample, folder_pairs, load_profile
 from graft.labelmaps.landcover import open_chesapeake, open_openearthmap
 from graft.labelmaps.official import open_loveda, open_potsdam, open_vaihingen
@@ -69,16 +69,8 @@ class SegmentationModule(LightningDataModule):
         """This process's share of the scenes, in their order; batches are `graft.labelmaps.SceneSample`."""
         if self._dataset is None:
             raise RuntimeError("setup() has not run")
-        world = self.trainer.world_size if self.trainer else 1
-        rank = self.trainer.global_rank if self.trainer else 0
-        share = self._dataset.share(rank, world)
-        return DataLoader(
-            share,
-            batch_size=1,
-            num_workers=self._num_workers,
-            collate_fn=only,
-            sampler=whole(cast("Dataset[Any]", share)),
-        )
+        share = own_share(self._dataset, self.trainer)
+        return DataLoader(share, batch_size=1, num_workers=self._num_workers, collate_fn=only, sampler=whole(share))
 
 
 class AtlasScenes(SegmentationModule):

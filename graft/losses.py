@@ -147,14 +147,14 @@ class Similarity:
     """How far apart the two sides are, for the log.
 
     Attributes:
-        positive: mean cosine between a photo and its tile, or the token under it.
-        negative: mean cosine between the photos of other tiles and these.
+        positive_similarity: mean cosine between a photo and its tile, or the token under it.
+        negative_similarity: mean cosine between the photos of other tiles and these.
         spread: mean over dimensions of the standard deviation of these unit vectors, times sqrt(D): 1 when they fill
             the sphere, 0 when they collapse to a point.
     """
 
-    positive: Tensor
-    negative: Tensor
+    positive_similarity: Tensor
+    negative_similarity: Tensor
     spread: Tensor
 
 

@@ -48,7 +48,7 @@ NO_DATA: Colour = (255, 255, 255)
 
 
 def palette(ids: Sequence[str]) -> list[Colour]:
-    """RGB 0..255 of each class, all different; the same names in the same order have the same colours.
+    """RGB 0..255 of each class, different up to a thousand; the same names in the same order have the same colours.
 
     Water is blue, forest green and so on; other names take what is left of twenty that are easy to tell apart.
     """

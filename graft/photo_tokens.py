@@ -6,9 +6,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from graft.errors import GraftError
+
 TokenRead = Literal["containing", "bilinear", "soft"]
 SOFTNESS = 0.5
 """Standard deviation of the `soft` weights, in tokens."""
+
+
+def check_whole_patches(side: int, patch: int) -> None:
+    """Refuse tiles with a margin that belongs to no token.
+
+    Args:
+        side: of the tiles that are trained on, in pixels.
+        patch: side of a token in pixels.
+
+    Raises:
+        GraftError: the side is not a multiple of the patch.
+    """
+    if side % patch:
+        raise GraftError(
+            f"Tiles of {side} px are not whole patches of {patch} px, so photos at their edge have no token: set "
+            f"data.init_args.crop to {side // patch * patch}."
+        )
 
 
 def tokens_under_photos(tokens: Tensor, xy: Tensor, patch: int, read: TokenRead = "containing") -> Tensor:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pyproj
+import pyproj.exceptions
 from affine import Affine
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.io import DatasetReader
 
-from graft.errors import GraftError
+from graft.errors import GraftError, first_line
 from graft.sensors import Sensor
 
 COLOURS = ("red", "green", "blue")
@@ -31,6 +32,38 @@ def ground_pixel(crs: pyproj.CRS, transform: Affine, width: int, height: int) ->
     _, _, across = ellipsoid.inv(lon[0], lat[0], lon[1], lat[1])
     _, _, down = ellipsoid.inv(lon[0], lat[0], lon[2], lat[2])
     return float(across), float(down)
+
+
+def measured_pixel(dataset: DatasetReader, file: Path) -> tuple[float, float]:
+    """`ground_pixel` of an open raster that has a coordinate reference system.
+
+    Args:
+        dataset: the open raster.
+        file: its name in messages.
+
+    Raises:
+        GraftError: a local system that is tied to no place, or a raster outside the area of its own.
+    """
+    try:
+        crs = pyproj.CRS.from_wkt(dataset.crs.to_wkt())
+        size = ground_pixel(crs, dataset.transform, dataset.width, dataset.height)
+    except pyproj.exceptions.ProjError as error:
+        raise GraftError(f"The scene {file} lies nowhere on Earth that PROJ can find: {first_line(error)}") from error
+    if not (np.isfinite(size).all() and min(size) > 0):
+        raise GraftError(f"The scene {file} lies outside the area of its coordinate reference system; correct one.")
+    return size
+
+
+def canvas_length(pixels: int, have_m: float, want_m: float) -> int:
+    """Canvas pixels along one axis of a scene; within `GSD_TOLERANCE` the scene's own.
+
+    Args:
+        pixels: of the scene along that axis.
+        have_m: metres a pixel of the scene along it.
+        want_m: metres a pixel of the canvas.
+    """
+    ratio = have_m / want_m
+    return pixels if abs(ratio - 1) <= GSD_TOLERANCE else max(round(pixels * ratio), 1)
 
 
 def _canonical(name: str | None) -> str:

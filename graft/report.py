@@ -109,11 +109,11 @@ def transfer(score: float, chance: float, ceiling: float) -> float:
 
 
 def _table(rows: Sequence[ResultRow], task: str) -> dict[str, Any]:
-    """The rows of one task on the test regions; the last column holds them against chance and ceiling."""
+    """The rows of one task; the last column holds them against chance and ceiling."""
     title, about, columns, against = TABLES[task]
     names = ABOUT_PIXELS if task == "segmentation" else ABOUT
     order = {name: place for place, name in enumerate(names)}
-    mine = [row for row in rows if row["task"] == task and row["split"] == "test"]
+    mine = [row for row in rows if row["task"] == task]
     mine.sort(key=lambda row: order.get(row["model"], len(order)))
     headline = {row["model"]: row["metrics"][HEADLINE[task]] for row in mine}
     chance = 0.0 if task == "segmentation" else headline["chance"]

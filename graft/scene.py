@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pyproj
-import pyproj.exceptions
 import rasterio
 from affine import Affine
 from rasterio.crs import CRS
@@ -19,7 +17,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from graft.errors import GraftError, first_line
-from graft.raster import COLOURS, GSD_TOLERANCE, check_numbers, find_bands, ground_pixel, mask_is_a_mask
+from graft.raster import COLOURS, canvas_length, check_numbers, find_bands, mask_is_a_mask, measured_pixel
 from graft.resample import axis_weights
 from graft.sensors import Sensor
 
@@ -212,8 +210,8 @@ def view_scene(
             remedy = "Choose the --sensor whose scale fits, or give --display for a picture of 8-bit display values."
             check_numbers(dataset, path, sensor, chosen, remedy)
         canvas = (
-            _canvas_length(dataset.height, size[1], model_gsd_m),
-            _canvas_length(dataset.width, size[0], model_gsd_m),
+            canvas_length(dataset.height, size[1], model_gsd_m),
+            canvas_length(dataset.width, size[0], model_gsd_m),
         )
         view = SceneView(
             path=path,
@@ -244,13 +242,7 @@ def _ground_size(dataset: DatasetReader, path: Path, gsd_m: float | None) -> tup
         if not gsd_m > 0:
             raise GraftError(f"--gsd is {gsd_m:g}; it must be more than 0 metres.")
         return gsd_m, gsd_m
-    try:
-        crs = pyproj.CRS.from_wkt(dataset.crs.to_wkt())
-        size = ground_pixel(crs, dataset.transform, dataset.width, dataset.height)
-    except pyproj.exceptions.ProjError as error:
-        raise GraftError(f"The scene {path} lies nowhere on Earth that PROJ can find: {first_line(error)}") from error
-    if not (np.isfinite(size).all() and min(size) > 0):
-        raise GraftError(f"The scene {path} lies outside the area of its coordinate reference system; correct one.")
+    size = measured_pixel(dataset, path)
     if gsd_m is not None:
         raise GraftError(
             f"The scene {path} has a coordinate reference system and pixels of {size[0]:.3g} x {size[1]:.3g} m; --gsd "
@@ -267,11 +259,6 @@ def _check_gsd(path: Path, size: tuple[float, float], model_gsd_m: float) -> Non
             f"{model_gsd_m:g} m: a mismatch of {worst:.1f}, more than {MAX_MISMATCH:g} times. Choose another --model, "
             "or give --any-gsd to resample it all the same."
         )
-
-
-def _canvas_length(pixels: int, side: float, model_gsd_m: float) -> int:
-    ratio = side / model_gsd_m
-    return pixels if abs(ratio - 1) <= GSD_TOLERANCE else max(round(pixels * ratio), 1)
 
 
 def _check_bands(

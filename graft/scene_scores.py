@@ -12,7 +12,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from graft.errors import GraftError
 from graft.labelmaps import LabelledScene
-from graft.raster import GSD_TOLERANCE
+from graft.raster import canvas_length
 from graft.resample import axis_weights
 from graft.segmentation_metrics import SegmentationScore
 from graft.sliding import DenseScorer, WindowGrid, score_array, upsample
@@ -26,18 +26,17 @@ _BAND = 1 << 22
 """Values of class scores held at once: 16 MiB of float32."""
 
 
-def to_gsd(image: npt.NDArray[np.uint8], have_m: float, want_m: float) -> npt.NDArray[np.uint8]:
-    """Resample a picture to another GSD as `graft segment` does: area means, or linear where pixels become smaller.
+def to_size(image: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:
+    """Resample a picture as `graft segment` does: area means, or linear where pixels become smaller.
 
     Args:
         image: uint8 [H, W, 3].
-        have_m: metres a pixel.
-        want_m: metres a pixel of the result, which covers the same ground with a whole number of pixels.
+        height: rows of the result, which covers the same ground.
+        width: columns of the result.
 
     Returns:
-        uint8 [round(H * have_m / want_m), round(W * have_m / want_m), 3], at least one pixel.
+        uint8 [height, width, 3].
     """
-    height, width = (max(round(side * have_m / want_m), 1) for side in image.shape[:2])
     canvas = np.empty((height, width, 3), np.uint8)
     for y, x in product(range(0, height, _BLOCK), range(0, width, _BLOCK)):
         down = axis_weights(image.shape[0], height, y, min(y + _BLOCK, height))
@@ -56,8 +55,8 @@ def canvas_of(scene: LabelledScene, want_m: float | None) -> npt.NDArray[np.uint
 
     Args:
         scene: of any GSD.
-        want_m: metres a pixel that the model was trained on; None shows pixels as they are, and so does a scene that is
-            within `GSD_TOLERANCE` of it.
+        want_m: metres a pixel that the model was trained on; None shows pixels as they are, and so does an axis of the
+            scene that is within `graft.raster.GSD_TOLERANCE` of it.
 
     Returns:
         uint8 [height, width, 3].
@@ -72,14 +71,16 @@ def canvas_of(scene: LabelledScene, want_m: float | None) -> npt.NDArray[np.uint
             f"Scene {scene.name} does not say its GSD. Give data.init_args.gsd_m, or set model.init_args.resample to "
             "native."
         )
-    if scene.gsd_m > COARSEST * want_m:
+    across, down = scene.gsd_m
+    if round(max(across, down) / want_m, 1) > COARSEST:
         raise GraftError(
-            f"Scene {scene.name} has pixels of {scene.gsd_m:.3g} m, the encoder's sensor {want_m:g} m: more than twice "
-            "as large is guessing. Give a checkpoint of a sensor that fits, or set model.init_args.resample to native."
+            f"Scene {scene.name} has pixels of {across:.3g} x {down:.3g} m, the encoder's sensor {want_m:g} m: more "
+            "than twice as large is guessing. Give a checkpoint of a sensor that fits, or set "
+            "model.init_args.resample to native."
         )
-    if abs(scene.gsd_m / want_m - 1) <= GSD_TOLERANCE:
-        return scene.image
-    return to_gsd(scene.image, scene.gsd_m, want_m)
+    rows, columns = scene.image.shape[:2]
+    height, width = canvas_length(rows, down, want_m), canvas_length(columns, across, want_m)
+    return scene.image if (height, width) == (rows, columns) else to_size(scene.image, height, width)
 
 
 def join_families(words: Sequence[ClassWords]) -> ClassWords:

@@ -241,6 +241,29 @@ def default_stride(window: int, patch: int) -> int:
     return max(window // 2 // patch, 1) * patch
 
 
+def token_data(seen: npt.NDArray[np.bool_], patch: int) -> Tensor:
+    """Share of each patch that has data: bool [H, W] of whole patches to float32 [H / patch, W / patch]."""
+    rows, columns = seen.shape[0] // patch, seen.shape[1] // patch
+    return torch.from_numpy(seen.reshape(rows, patch, columns, patch).mean((1, 3), dtype=np.float32))
+
+
+def weigh_by_data(tokens: Tensor, data: Tensor) -> Tensor:
+    """Scores [h, w, C] and shares [h, w] as [h, w, C + 1] for `upsample_data`: scores times share, then the share."""
+    return torch.cat([tokens * data[..., None], data[..., None]], dim=-1)
+
+
+def upsample_data(
+    weighed: Tensor, grid: WindowGrid, size: tuple[int, int], rows: tuple[int, int], columns: tuple[int, int]
+) -> Tensor:
+    """`upsample` of what `weigh_by_data` made: tokens without data have no say in the pixels beside them.
+
+    Returns:
+        float32 [C, rows, columns]; 0 where no token near has data.
+    """
+    *scores, data = upsample(weighed, grid, size, rows, columns)
+    return torch.stack(scores) / torch.where(data > 0, data, 1)
+
+
 def upsample(
     tokens: Tensor, grid: WindowGrid, size: tuple[int, int], rows: tuple[int, int], columns: tuple[int, int]
 ) -> Tensor:

@@ -1,7 +1,7 @@
 """The classes of a segmentation in words: phrases, synonyms, and one vector for each."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -51,10 +51,6 @@ class ClassWords:
             return scores
         counts = torch.bincount(self.owner, minlength=len(self.ids)).tolist()
         return torch.stack([part.amax(dim=-1) for part in scores.split_with_sizes(counts, dim=-1)], dim=-1)
-
-    def to(self, device: torch.device | str) -> "ClassWords":
-        """The same words with their tensors on another device."""
-        return replace(self, vectors=self.vectors.to(device), owner=self.owner.to(device))
 
 
 def read_class_words(source: str | Path, tower: TextTower | None, family: str | None = None) -> ClassWords:

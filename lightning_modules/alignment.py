@@ -15,7 +15,7 @@ from graft.gather import gather_candidates
 from graft.losses import Pooling, alignment_loss, pool_photos, similarity
 from graft.metrics import zero_shot_scores
 from graft.optimisation import adamw, warmup_cosine_schedule
-from graft.photo_tokens import TokenRead, tokens_under_photos
+from graft.photo_tokens import TokenRead, check_whole_patches, tokens_under_photos
 from graft.probe import read_probe_words
 from graft.prompts import class_ids
 from graft.skips import SkipCounter
@@ -150,13 +150,8 @@ class GraftAlignment(LightningModule):
             seen = similarity(satellite, ground, mask)
         self.log("train/loss", loss, prog_bar=True)
         self.log_dict(
-            {
-                "train/positive_similarity": seen.positive,
-                "train/negative_similarity": seen.negative,
-                "train/spread": seen.spread,
-                "train/logit_scale": self.log_scale.exp(),
-                "train/skipped": float(self.skips.skipped),
-            }
+            {f"train/{name}": value for name, value in vars(seen).items()}
+            | {"train/logit_scale": self.log_scale.exp(), "train/skipped": float(self.skips.skipped)}
         )
         return loss
 
@@ -170,6 +165,7 @@ class GraftAlignment(LightningModule):
         """What the loss compares with the photos: [B, D], or [B, K, D] at pixel level."""
         if self.hparams["level"] == "image":
             return self._encode(batch.tile)
+        check_whole_patches(batch.tile.shape[-1], self._tower.patch)
         tokens = self.encoder.tokens(batch.tile)  # type: ignore[union-attr, operator]  # every pixel-level encoder has it
         return tokens_under_photos(tokens, batch.xy, self._tower.patch, self.hparams["token_read"])
 

@@ -82,6 +82,9 @@ class ZeroShotSegmentation(ZeroShotEvaluation):
             **kwargs: see `ZeroShotEvaluation`.
         """
         super().__init__(**kwargs)
+        for argument, modes in (("dense", dense), ("baseline_dense", baseline_dense)):
+            if len(set(modes or [])) < len(modes or []):
+                raise GraftError(f"{argument} is {', '.join(modes or [])}: give every mode once.")
         if resample == "model" and self.checkpoint is None:
             raise GraftError("resample: model needs a checkpoint, whose sensor says the GSD; set resample to native.")
         self.dense, self.baseline_dense, self.bias_removal = dense, baseline_dense, bias_removal
@@ -109,8 +112,8 @@ class ZeroShotSegmentation(ZeroShotEvaluation):
             modes = {ENCODER: (encoder, self.dense or [default_mode(encoder)]), **modes}
             patch, own = self.loaded.patch, self.loaded.window
             self.gsd_m = get_sensor(self.loaded.sensor).gsd_m if self.resample == "model" else None
-        window = self._window or own
-        stride = self._stride or default_stride(window, patch)
+        window = own if self._window is None else self._window
+        stride = default_stride(window, patch) if self._stride is None else self._stride
         self.grid = partial(WindowGrid, window=window, stride=stride, patch=patch)
         self.grid(window, window)  # says now which numbers do not fit
         scorer = partial(DenseScorer, words=join_families(self.texts), patch=patch, window=window)

@@ -116,7 +116,7 @@ def demo(
             run("python main.py", main_command, evaluation_command(name, benchmark, sensor, seed, out))
     modes = f"--model.init_args.dense=[{','.join(TRAINING_FREE)}]"
     run("python main.py", main_command, [*segmentation_command("aligned", sensor, seed, out, split="val"), modes])
-    best = f"--model.init_args.dense=[{best_mode(results)}]"
+    best = f"--model.init_args.dense=[{best_mode(out / 'results_val.json')}]"
     run("python main.py", main_command, [*segmentation_command("aligned", sensor, seed, out), best])
     for name in PIXEL:
         run("python main.py", main_command, segmentation_command(name, sensor, seed, out))
@@ -179,18 +179,15 @@ def segmentation_command(name: str, sensor: str, seed: int, out: Path, *, split:
         *evaluation_command(name, "segmentation_atlas", sensor, seed, out, split=split),
         f"--model.init_args.name={label}",
         f"--model.init_args.split={split}",
+        f"--model.init_args.results={out / ('results.json' if split == 'test' else f'results_{split}.json')}",
         f"--model.init_args.baseline={str(name == 'pixel').lower()}",
         f"--model.init_args.pictures={2 if name == 'pixel' else 0}",
     ]
 
 
 def best_mode(results: Path) -> str:
-    """The dense mode of the image-level encoder with the best mIoU on the validation regions."""
-    (row,) = [
-        row
-        for row in read_rows(results)
-        if (row["task"], row["split"], row["model"]) == ("segmentation", "val", "aligned")
-    ]
+    """The dense mode with the best mIoU in the last row of `aligned`."""
+    *_, row = [row for row in read_rows(results) if row["model"] == "aligned"]
     scores = {mode: row["metrics"].get(f"miou_{mode}", row["metrics"]["miou"]) for mode in TRAINING_FREE}
     return max(scores, key=scores.__getitem__)
 

@@ -162,9 +162,17 @@ def test_a_run_does_not_go_on_at_another_level(fit_config: Path, capsys: pytest.
     fit(fit_config)
     message = fails(capsys, fit_config, "--model.init_args.level=pixel")
     assert "at image level, output width 32, the configuration makes a ViT" in message
-    assert "set photos to each or attention" in fails(
-        capsys, fit_config, "--model.init_args.level=pixel", "--model.init_args.photos=mean"
+
+
+def test_what_does_not_fit_pixel_level_is_told(
+    fit_config: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    level = "--model.init_args.level=pixel"
+    assert "set photos to each or attention" in fails(capsys, fit_config, level, "--model.init_args.photos=mean")
+    assert "Tiles of 28 px are not whole patches of 8 px" in fails(
+        capsys, fit_config, level, "--data.init_args.crop=28"
     )
+    assert "does not fit level pixel" in fails(capsys, fit_config, level, "--model.init_args.encoder=mean-colour")
 
 
 def test_an_online_teacher_gives_the_vectors_in_the_shards(fit_config: Path, tmp_path: Path) -> None:

@@ -37,13 +37,15 @@ def test_rows_of_both_tasks_and_every_model(out: Path) -> None:
         assert mine["aligned"]["seed"] == 3
         assert mine["aligned"]["command"].startswith("main.py test --config=configs/eval/atlas")
         assert len(mine["aligned"]["prompts"]["sha256"]) == 64
-    scenes = {row["model"]: row for row in rows if row["task"] == "segmentation" and row["split"] == "test"}
+    scenes = {row["model"]: row for row in rows if row["task"] == "segmentation"}
     assert set(scenes) == PIXEL_MODELS
     assert all(0 <= scenes[model]["metrics"]["miou"] <= 1 for model in PIXEL_MODELS)
     assert scenes["ceiling"]["metrics"]["miou"] > 0.7
-    (chosen,) = [row for row in rows if (row["split"], row["model"]) == ("val", "aligned")]
+    assert {row["split"] for row in rows} == {"test"}
+    selection = json.loads((out / "results_val.json").read_text())
+    (chosen,) = [row for row in selection if (row["split"], row["model"]) == ("val", "aligned")]
     assert {f"miou_{mode}" for mode in TRAINING_FREE} - set(chosen["metrics"]) == {"miou_vanilla"}
-    assert best_mode(out / "results.json") in scenes["aligned"]["preprocessing"]
+    assert best_mode(out / "results_val.json") in scenes["aligned"]["preprocessing"]
 
 
 def test_the_report_holds_its_own_pictures(out: Path) -> None:

@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 import rasterio
 import yaml
+from affine import Affine
 from PIL import Image
 
 from graft.atlas import WorldSize, build_world
 from graft.errors import GraftError
 from graft.labelmaps import LabelledScenes, folder_pairs, load_profile, profile_names
 from graft.prompts import load_prompts
+from graft.scene import view_scene
+from graft.scene_scores import canvas_of
 from graft.sensors import get_sensor
 from tests.labelmap_inputs import UTM, grey, ids_of, png, scene, tif
 
@@ -75,6 +78,11 @@ def test_a_profile_from_a_file_and_an_unknown_one(tmp_path: Path) -> None:
         load_profile("potsdam", ("water",))
 
 
+def test_a_class_id_that_yaml_reads_as_a_number_is_the_text(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("values: {0: 2, 5: 1}\nignore: []")
+    assert load_profile(tmp_path / "mine.yaml", ("1", "2")).classes == {0: 1, 5: 0}
+
+
 # --- pairs ----------------------------------------------------------------------------------------
 
 
@@ -100,7 +108,7 @@ def test_pictures_and_labels_meet_by_name_and_the_rest_is_told(crops: Path) -> N
     assert dataset.layout.names == ["val/a", "val/b"]
     assert dataset.layout.left_out == ["val/lonely: picture without label", "val/widow: label without picture"]
     a, b = scene(dataset, "val/a"), scene(dataset, "val/b")
-    assert (a.image.shape, a.label.dtype, set(a.label.ravel()), a.gsd_m) == ((8, 8, 3), np.uint8, {6}, 0.3)
+    assert (a.image.shape, a.label.dtype, set(a.label.ravel()), a.gsd_m) == ((8, 8, 3), np.uint8, {6}, (0.3, 0.3))
     assert set(b.label.ravel()) == {255}
     assert abs(int(b.image.mean()) - 200) < 3
 
@@ -145,6 +153,12 @@ def test_missing_folders_and_folders_without_pairs(crops: Path) -> None:
         folder_pairs(crops, "img_dir", "ann_dir")
 
 
+@pytest.mark.parametrize("gsd_m", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_gsd_that_is_no_length_is_refused(crops: Path, gsd_m: float) -> None:
+    with pytest.raises(GraftError, match=r"gsd_m is .*; expected finite metres above 0"):
+        loveda_crops(crops, gsd_m=gsd_m)
+
+
 def test_two_pictures_of_one_name_are_refused(crops: Path) -> None:
     png(crops / "img_dir" / "val" / "a.jpg", grey(8))
     with pytest.raises(GraftError, match=r"Two pictures are named val/a: .*a\.jpg and .*a\.png"):
@@ -182,7 +196,7 @@ def test_scenes_of_the_embedded_world(tmp_path: Path, name: str) -> None:
     with rasterio.open(root / "labels" / "test00.tif") as file:
         np.testing.assert_array_equal(found.label, file.read(1))
     assert set(found.label.ravel()) <= {*range(len(ids)), 255}
-    assert found.gsd_m == pytest.approx(sensor.gsd_m, rel=2e-3)
+    assert found.gsd_m == pytest.approx((sensor.gsd_m, sensor.gsd_m), rel=2e-3)
 
 
 def test_pixels_without_data_are_black_whatever_number_says_so(tmp_path: Path) -> None:
@@ -208,3 +222,61 @@ def test_the_wrong_sensor_costs_the_scene_and_says_why(tmp_path: Path) -> None:
     layout = folder_pairs(tmp_path, "scenes", "labels")
     sample = LabelledScenes(layout, load_profile("index", ("a", "b")))[0]
     assert "3 bands of uint16; expected three of 8 bits, or a sensor" in sample.fault
+
+
+# --- rasters: the size of their pixels, and where they have no data -------------------------------
+
+
+def raster_pair(root: Path, name: str, bands: Any, **profile: Any) -> Path:
+    tif(root / "labels" / f"{name}.tif", np.zeros(np.shape(bands)[1:], np.uint8))
+    return tif(root / "scenes" / f"{name}.tif", bands, **profile)
+
+
+def indexed(root: Path) -> LabelledScenes:
+    return LabelledScenes(folder_pairs(root, "scenes", "labels"), load_profile("index", ("a", "b")))
+
+
+def test_pixels_that_are_not_square_are_resampled_axis_by_axis_as_segment_does(tmp_path: Path) -> None:
+    bands = np.zeros((3, 120, 80), np.uint8)
+    bands[:, :, 40:] = 200
+    degrees = {"crs": "EPSG:4326", "transform": Affine(1e-5, 0, 10, 0, -1e-5, 60)}
+    path = raster_pair(tmp_path, "sixty-north", bands, **degrees)
+    found = scene(indexed(tmp_path), "sixty-north")
+    assert found.gsd_m == pytest.approx((0.558, 1.114), rel=1e-3)
+    canvas = canvas_of(found, 1.0)
+    assert canvas.shape == (134, 45, 3)
+    assert canvas.shape[:2] == view_scene(path, get_sensor("naip"), 1.0).canvas
+    assert (set(canvas[:, :22].ravel()), set(canvas[:, 23:].ravel())) == ({0}, {200})
+    assert canvas_of(found, 1.05).shape == (120, 43, 3)  # six per cent down are left alone
+
+
+@pytest.mark.parametrize(
+    ("profile", "fault"),
+    [
+        ({"crs": UTM["crs"], "transform": Affine(10, 0, 1e9, 0, -10, 1e9)}, "outside the area of its coordinate"),
+        ({"crs": 'LOCAL_CS["x",UNIT["metre",1]]', "transform": UTM["transform"]}, "nowhere on Earth that PROJ"),
+    ],
+    ids=["outside", "local"],
+)
+def test_a_raster_that_lies_nowhere_costs_its_scene(tmp_path: Path, profile: dict[str, Any], fault: str) -> None:
+    raster_pair(tmp_path, "a", np.full((3, 8, 8), 9, np.uint8), **UTM)
+    raster_pair(tmp_path, "lost", np.full((3, 8, 8), 9, np.uint8), **profile)
+    good, lost = indexed(tmp_path)
+    assert good.scene is not None
+    assert lost.scene is None
+    assert re.match(rf"lost: The scene .*lost\.tif lies {fault}", lost.fault), lost.fault
+
+
+def test_pixels_without_data_are_black_without_a_sensor_too(tmp_path: Path) -> None:
+    bands = np.full((3, 8, 8), 90, np.uint8)
+    bands[:, :2] = 255
+    bands[0, 4] = 255  # in one band alone it is a bright pixel
+    raster_pair(tmp_path, "number", bands, nodata=255, **UTM)
+    alpha = np.full((1, 8, 8), 255, np.uint8)
+    alpha[:, :2] = 0
+    raster_pair(tmp_path, "alpha", np.concatenate([bands, alpha]), photometric="RGB", alpha="YES", **UTM)
+    for name in ("number", "alpha"):
+        image = scene(indexed(tmp_path), name).image
+        assert not image[:2].any()
+        assert image[4, 0].tolist() == [255, 90, 90]
+        assert set(image[5:].ravel()) == {90}

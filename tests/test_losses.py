@@ -133,7 +133,7 @@ def test_similarity_of_a_perfect_and_of_a_collapsed_batch() -> None:
     satellite = torch.eye(4)
     mask = torch.ones(4, 1, dtype=torch.bool)
     perfect = similarity(satellite, satellite[:, None], mask)
-    assert (perfect.positive.item(), perfect.negative.item()) == (1.0, 0.0)
+    assert (perfect.positive_similarity.item(), perfect.negative_similarity.item()) == (1.0, 0.0)
     assert perfect.spread > 0.8
     assert similarity(satellite[:1].expand(4, 4), satellite[:, None], mask).spread == 0
 
@@ -195,5 +195,5 @@ def test_equal_tokens_give_the_image_level_loss(symmetric: bool) -> None:
 def test_similarity_of_tokens_and_of_a_batch_without_photos() -> None:
     satellite, ground, mask, _ = token_batch(0)
     seen = similarity(ground, ground, mask)
-    assert seen.positive.item() == pytest.approx(1, abs=1e-5)
+    assert seen.positive_similarity.item() == pytest.approx(1, abs=1e-5)
     assert similarity(satellite, ground, torch.zeros_like(mask)).spread == 0

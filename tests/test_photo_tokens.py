@@ -5,9 +5,10 @@ import torch
 import torch.nn.functional as F
 
 from graft.batch import PairBatch
+from graft.errors import GraftError
 from graft.gather import gather_candidates
 from graft.losses import alignment_loss
-from graft.photo_tokens import TokenRead, tokens_under_photos
+from graft.photo_tokens import TokenRead, check_whole_patches, tokens_under_photos
 from graft.transforms import augment
 
 PATCH = 8
@@ -89,3 +90,9 @@ def test_augmentation_keeps_a_photo_on_its_planted_token(read: TokenRead, crop: 
     # Black throughout, or no more than a remnant that the crop's border cut.
     assert (moved.tile[~inside].float().mean((1, 2, 3)) < 255 * 8 / (crop or side) ** 2).all()
     assert inside.all() == (crop is None)
+
+
+def test_a_margin_that_belongs_to_no_token_is_refused() -> None:
+    check_whole_patches(192, 16)
+    with pytest.raises(GraftError, match=r"Tiles of 200 px are not whole patches of 16 px.*crop to 192"):
+        check_whole_patches(200, 16)

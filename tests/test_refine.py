@@ -341,3 +341,11 @@ def test_a_checkpoint_of_the_real_format_runs(tmp_path: Path) -> None:
     loaded = load_predictor(path).model.state_dict()
     written = torch.load(path, weights_only=True)
     assert all(torch.equal(loaded[key], value) for key, value in written.items())
+
+
+@pytest.mark.parametrize("name", CHEAP)
+def test_context_stays_bounded_however_wide_a_patch_is(name: Any) -> None:
+    narrow, wide = (make_refiner(name, patch_px=side) for side in (16, 5000))
+    assert narrow is not None
+    assert wide is not None
+    assert narrow.halo < wide.halo <= 256

@@ -137,6 +137,54 @@ def test_missing_data_stays_missing_and_harms_no_neighbour(tmp_path: Path) -> No
     assert json.loads((tmp_path / "out.json").read_text())["no_data"] == pytest.approx(0.2)
 
 
+@pytest.mark.parametrize("edge", [80, 82, 87])
+def test_what_is_black_for_lack_of_data_does_not_name_the_pixels_beside_it(tmp_path: Path, edge: int) -> None:
+    scorer = colour_scorer()
+    assert isinstance(scorer.encoder, MeanColour)
+    scorer.encoder.bias.data = torch.tensor([1.0, 1.0, 50.0])  # names black blue
+    red, missing = np.zeros((64, 160), int), np.zeros((64, 160), bool)
+    missing[:, edge:] = True
+    run(write_rgb(tmp_path / "a.tif", red, nodata=missing), tmp_path / "out", scorer=scorer)
+    np.testing.assert_array_equal(class_map(tmp_path / "out"), np.where(missing, 255, 0))
+    array = segment_array(COLOURS[red] * ~missing[..., None], scorer, valid=~missing).labels
+    np.testing.assert_array_equal(array, np.where(missing, 255, 0))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "valid"),
+    [
+        (np.zeros((64, 64, 3), np.float32), None),
+        (np.zeros((3, 64, 64), np.uint8), None),
+        (np.zeros((64, 64, 4), np.uint8), None),
+        (np.zeros((64, 64, 3), np.uint8), np.ones((64, 32), bool)),
+    ],
+)
+def test_an_array_of_another_form_is_told(pixels: Any, valid: Any) -> None:
+    with pytest.raises(GraftError, match=r"The picture is .*; expected display values uint8 \[height, width, 3\]"):
+        segment_array(pixels, colour_scorer(), valid=valid)
+
+
+def test_stopped_by_hand_while_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = write_rgb(tmp_path / "a.tif", checkered(64, 64))
+    with monkeypatch.context() as patch:
+
+        def interrupted(*_: Any, **__: Any) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr("graft.segment.maps.write_rasters", interrupted)
+        with pytest.raises(GraftError, match="Stopped before .*out.classes.tif was complete. The same command goes on"):
+            run(scene, tmp_path / "out")
+    assert [path.name for path in tmp_path.glob("out*")] == []
+    run(scene, tmp_path / "out")
+    assert (tmp_path / "out.classes.tif").exists()
+
+
+@pytest.mark.parametrize("stride", [0, 12])
+def test_a_stride_that_does_not_fit_is_told(tmp_path: Path, stride: int) -> None:
+    with pytest.raises(GraftError, match=f"stride {stride} px: expected multiples of the patch"):
+        run(write_rgb(tmp_path / "a.tif", checkered(64, 64)), tmp_path / "out", stride=stride)
+
+
 def test_nan_counts_as_missing_and_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     labels = checkered(160, 200)
     pixels = COLOURS[labels].transpose(2, 0, 1).astype(np.float32)
@@ -255,7 +303,7 @@ def killed_half_way(scene: Path, out: Path, tokens: int) -> None:
 def test_killed_and_run_again_it_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scene = write_rgb(tmp_path / "a.tif", checkered(400, 200))
     run(scene, tmp_path / "whole", scores=True)
-    killed_half_way(scene, tmp_path / "out", 20 * 25 * 3 * 4)
+    killed_half_way(scene, tmp_path / "out", 20 * 25 * (3 + 1) * 4)
     assert sorted(path.name for path in tmp_path.glob("out*")) == []
     capsys.readouterr()
     scorer = colour_scorer()

@@ -236,6 +236,16 @@ def test_scenes_that_cannot_be_read_are_left_out_counted_and_said(
     assert "c: the label holds 9, but profile index knows 0, 1, 2, 255" in caplog.text
 
 
+def test_a_raster_outside_its_reference_system_is_counted_as_skipped(world: Path, tmp_path: Path) -> None:
+    root = copy_of_squares(world, tmp_path)
+    nowhere = {"crs": UTM["crs"], "transform": Affine(1, 0, 1e9, 0, -1, 1e9)}
+    tif(root / "img_dir" / "d.tif", np.zeros((3, 72, 72), np.uint8), **nowhere)
+    png(root / "ann_dir" / "d.png", np.zeros((72, 72), np.uint8))
+    run(module(world, tmp_path, resample="model"), squares(world, root=root, gsd_m=1.0), tmp_path)
+    pixel = rows_of(tmp_path)["pixel"]
+    assert (pixel["n"], pixel["skipped"]) == (3, 1)
+
+
 def test_nothing_readable_is_an_error(world: Path, tmp_path: Path) -> None:
     root = copy_of_squares(world, tmp_path)
     for path in (root / "ann_dir").iterdir():
@@ -248,11 +258,15 @@ def test_nothing_readable_is_an_error(world: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "data", "message"),
     [
-        ({"resample": "model"}, {"gsd_m": 2.1}, r"pixels of 2\.1 m, the encoder's sensor 1 m: more than twice"),
+        ({"resample": "model"}, {"gsd_m": 2.1}, r"pixels of 2\.1 x 2\.1 m, the encoder's sensor 1 m: more than twice"),
         ({"resample": "model"}, {}, r"Scene a does not say its GSD\. Give data\.init_args\.gsd_m"),
         ({"checkpoint": "image.ckpt", "dense": ["tokens"]}, {}, "image-level: it has no trained patch tokens"),
         ({"window": 50}, {}, r"Window 50 and stride \d+ px: expected multiples of the patch of 8 px"),
         ({"stride": 128}, {}, r"Window 64 and stride 128 px"),
+        ({"window": 0}, {}, r"Window 0 and stride 8 px"),
+        ({"stride": 0}, {}, r"Window 64 and stride 0 px"),
+        ({"dense": ["tokens", "naclip", "tokens"]}, {}, "dense is tokens, naclip, tokens: give every mode once"),
+        ({"baseline_dense": ["maskclip"] * 2}, {}, "baseline_dense is maskclip, maskclip: give every mode once"),
         ({}, {"classes": "atlas"}, r"The words are of the classes Red, Green, Blue, the data of Forest"),
         ({}, {"root": Path("absent")}, "No benchmark folder at absent"),
         ({}, {"profile": "loveda"}, "means the classes agriculture, .* which the prompt set lacks"),

@@ -31,7 +31,7 @@ def test_loveda_in_its_official_layout(tmp_path: Path) -> None:
     assert layout.left_out == ["Rural/9: picture without label", "Rural/8: label without picture"]
     dataset = LabelledScenes(layout, load_profile("loveda", ids_of("loveda")))
     building = scene(dataset, "Urban/1366")
-    assert (building.label[0, 0], building.image[0, 0].tolist(), building.gsd_m) == (1, [20, 20, 20], 0.3)
+    assert (building.label[0, 0], building.image[0, 0].tolist(), building.gsd_m) == (1, [20, 20, 20], (0.3, 0.3))
     assert scene(dataset, "Urban/1367").label[0, 0] == 6
     assert scene(dataset, "Rural/1366").label[0, 0] == 255
     assert open_loveda(tmp_path, "val", ["rural"]).names == ["Rural/1366"]
@@ -55,7 +55,7 @@ def test_potsdam_in_its_official_layout(tmp_path: Path) -> None:
     rows = [ids[k] for k in found.label[:, 0]]
     assert rows == ["clutter", "impervious_surface", "building", "low_vegetation", "tree", "car"]
     assert found.image[0, 0].tolist() == [10, 20, 30]
-    assert found.gsd_m == 0.05
+    assert found.gsd_m == (0.05, 0.05)
 
 
 def test_vaihingen_in_its_official_layout(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_vaihingen_in_its_official_layout(tmp_path: Path) -> None:
     ids = ids_of("isprs-torchgeo")
     found = scene(LabelledScenes(layout, load_profile("isprs-torchgeo", ids)), "top_mosaic_09cm_area2")
     assert ids[found.label[2, 0]] == "building"
-    assert found.gsd_m == 0.09
+    assert found.gsd_m == (0.09, 0.09)
     with pytest.raises(GraftError, match=r"holds no picture with its mask \(16 files without a partner"):
         open_vaihingen(tmp_path, "train")
 
@@ -104,7 +104,7 @@ def test_openearthmap_by_region_and_split(tmp_path: Path) -> None:
     first, second = scene(dataset, "tokyo_1"), scene(dataset, "tokyo_2")
     assert ids[first.label[0, 0]] == "building"
     assert second.label[0, 0] == 255
-    assert (first.gsd_m, second.gsd_m) == (pytest.approx(1, rel=2e-3), 0.5)
+    assert (first.gsd_m, second.gsd_m) == (pytest.approx((1, 1), rel=2e-3), (0.5, 0.5))
     assert open_openearthmap(tmp_path, None, None).names == ["koeln_50", "tokyo_1", "tokyo_2"]
     with pytest.raises(GraftError, match=r"No split file at .*train\.txt"):
         open_openearthmap(tmp_path, "train", None)
@@ -112,7 +112,7 @@ def test_openearthmap_by_region_and_split(tmp_path: Path) -> None:
 
 def test_chesapeake_pairs_ignore_no_data(tmp_path: Path) -> None:
     folder = tmp_path / "md_1m_2013_extended-debuffered-test_tiles"
-    bands = np.stack([np.full((8, 8), value, np.uint8) for value in (10, 20, 30, 200)])
+    bands = np.stack([np.full((8, 8), value, np.uint8) for value in (10, 20, 30, 0)])  # deep water is black in NIR
     tif(folder / "m_1_naip-new.tif", bands, **UTM)
     tif(folder / "m_1_naip-old.tif", bands, **UTM)
     tif(folder / "m_1_lc.tif", np.array([[1, 2, 3, 4, 5, 6, 15, 0]] * 8, np.uint8), **UTM)
@@ -123,7 +123,7 @@ def test_chesapeake_pairs_ignore_no_data(tmp_path: Path) -> None:
     found = scene(LabelledScenes(layout, load_profile("chesapeake", ids)), f"{folder.name}/m_1")
     assert found.label[0].tolist() == [0, 1, 2, 3, 4, 5, 255, 255]
     assert found.image[0, 0].tolist() == [10, 20, 30]
-    assert found.gsd_m == pytest.approx(1, rel=2e-3)
+    assert found.gsd_m == pytest.approx((1, 1), rel=2e-3)
 
 
 OLD, NEW = "S2A_MSIL1C_20210601T000000", "S2B_MSIL1C_20220101T000000"
@@ -181,7 +181,7 @@ def test_satlas_naip_is_held_against_its_part_of_the_parent_label(satlas: Path) 
     assert set(found.label.ravel()) == {4}  # sixth column of the parent holds 5: grass, class 4
     assert set(scene(dataset, f"{column}_{row - 3}").label.ravel()) == {255}  # its first 32 rows are invalid
     latitude = math.degrees(math.atan(math.sinh(math.pi * (1 - 2 * (row + 0.5) / 2**17))))
-    assert found.gsd_m == pytest.approx(0.5972 * math.cos(math.radians(latitude)), rel=1e-3)
+    assert found.gsd_m == pytest.approx((0.5972 * math.cos(math.radians(latitude)),) * 2, rel=1e-3)
 
 
 def test_satlas_gsd_at_the_equator() -> None:
@@ -197,6 +197,35 @@ def test_satlas_splits_are_lists_of_tiles(satlas: Path) -> None:
         SatlasLandCover(satlas, "sentinel2", split="test_lowres")
     with pytest.raises(GraftError, match=r"No split file at .*train\.json"):
         SatlasLandCover(satlas, "sentinel2", split="train")
+
+
+def test_a_satlas_split_of_finer_tiles_than_the_pictures_is_refused(satlas: Path) -> None:
+    (satlas / "metadata" / "test_highres.json").write_text("[[16000, 32000]]")
+    with pytest.raises(GraftError, match=r"lists tiles of zoom level 17, but sentinel2 pictures are at 13"):
+        SatlasLandCover(satlas, "sentinel2", split="test_highres")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"S2A', "is not JSON"),
+        (b"\xff\xfe{", "is not JSON"),
+        (b'["S2A_MSIL1C_20210601T000000"]', "is no table of scenes and times"),
+        (b'{"S2A_MSIL1C_20210601T000000": null}', "is no table of scenes and times"),
+    ],
+)
+def test_damaged_satlas_times_are_told(satlas: Path, content: bytes, message: str) -> None:
+    (satlas / "metadata" / "image_times.json").write_bytes(content)
+    with pytest.raises(GraftError, match=rf"image_times\.json {message}"):
+        SatlasLandCover(satlas, "sentinel2")
+    assert SatlasLandCover(satlas, "sentinel2", OLD).names == ["100_200"]  # a named scene needs no times
+
+
+@pytest.mark.parametrize("content", [b"[[1, 2", b"\xff\xfe[", b"[[1, 2, 3]]", b"[1]", b"[[1, Infinity]]"])
+def test_damaged_satlas_splits_are_told(satlas: Path, content: bytes) -> None:
+    (satlas / "metadata" / "test_lowres.json").write_bytes(content)
+    with pytest.raises(GraftError, match=r"test_lowres\.json is no list of \[column, row\] pairs"):
+        SatlasLandCover(satlas, "sentinel2", split="test_lowres")
 
 
 def test_a_satlas_label_of_another_size_costs_its_tile(satlas: Path) -> None:

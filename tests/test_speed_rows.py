@@ -51,6 +51,11 @@ def test_ours_and_the_naive_loop_make_the_same_map_away_from_borders() -> None:
     assert (ours == naive).mean() > 0.97
 
 
+@pytest.mark.parametrize("contender", dense._CONTENDERS)
+def test_every_contender_of_the_memory_rows_runs(contender: str) -> None:
+    dense._CONTENDERS[contender](dense._scene(2 * dense.WINDOW, 2 * dense.WINDOW))
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_extra_peak_of_a_scene_is_that_of_what_is_held() -> None:
     held = dense._in_child("limit", 1024)

@@ -46,6 +46,8 @@ def _read_split(path: Path) -> set[str]:
 def open_chesapeake(root: Path) -> PairedFiles:
     """Chesapeake land cover: `<state>…_tiles/<tile>_naip-new.tif` (1 m, R, G, B, NIR) and `<tile>_lc.tif`.
 
+    GDAL takes a fourth band of 8 bits for alpha: water that is black in NIR would have no data.
+
     Args:
         root: one folder of tiles (one state and split), or several above them.
 
@@ -59,4 +61,4 @@ def open_chesapeake(root: Path) -> PairedFiles:
         return [(path.relative_to(root).as_posix().removesuffix(ending), path) for path in found]
 
     pairs, left_out = match_names(named(_PICTURE), named(_LABEL))
-    return PairedFiles(pairs, left_out, where=root)
+    return PairedFiles(pairs, left_out, where=root, alpha=False)

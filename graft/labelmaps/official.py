@@ -44,7 +44,7 @@ class TorchgeoScenes:
         """Read scene `index`."""
         sample = self._dataset[self._scenes[self.names[index]]]
         image = sample["image"][:3].permute(1, 2, 0).to("cpu").numpy().astype(np.uint8)
-        return StoredScene(np.ascontiguousarray(image), sample["mask"].numpy(), self._gsd_m)
+        return StoredScene(np.ascontiguousarray(image), sample["mask"].numpy(), (self._gsd_m, self._gsd_m))
 
 
 def _open(name: str, root: Path, **settings: Any) -> Any:

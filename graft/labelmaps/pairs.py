@@ -1,5 +1,6 @@
 """Pairs of a picture and a label map: how they are found by name, and how each is read."""
 
+import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,16 +10,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyproj
 import rasterio
 from PIL import Image
+from rasterio.enums import MaskFlags
 from rasterio.io import DatasetReader
 
 from graft.errors import GraftError
 from graft.fit import read_rgb
 from graft.labelmaps.scenes import StoredScene
 from graft.listing import IMAGE_SUFFIXES
-from graft.raster import check_numbers, find_bands, ground_pixel, mask_is_a_mask
+from graft.raster import check_numbers, find_bands, mask_is_a_mask, measured_pixel
 from graft.sensors import Sensor
 
 LABEL_SUFFIXES = frozenset({".png", ".tif", ".tiff"})
@@ -111,48 +112,55 @@ def read_label(path: Path) -> npt.NDArray[np.integer[Any]]:
         return np.asarray(image)
 
 
-def read_picture(path: Path, sensor: Sensor | None) -> tuple[npt.NDArray[np.uint8], float | None]:
+def read_picture(
+    path: Path, sensor: Sensor | None, *, alpha: bool = True
+) -> tuple[npt.NDArray[np.uint8], tuple[float, float] | None]:
     """Decode a picture.
 
     Args:
         path: a raster (`.tif`) or an 8-bit image.
         sensor: renders the bands of a raster; None takes its first three, which must hold 8 bits.
+        alpha: whether a band that GDAL takes for alpha is one.
 
     Returns:
-        uint8 [H, W, 3], black where a raster has no data, and its GSD in metres where the raster has a CRS.
+        uint8 [H, W, 3], black where a raster has no data, and where it has a coordinate reference system the width and
+        height of a pixel on the ground in metres.
 
     Raises:
         OSError: missing, damaged or not an image.
         ValueError: fewer than three bands, or more than 8 bits and no sensor to render them.
-        GraftError: bands that do not fit the sensor.
+        GraftError: bands that do not fit the sensor, or a coordinate reference system that does not fit the raster.
     """
     if path.suffix.lower() not in RASTER_SUFFIXES:
         return read_rgb(path), None
     with _open_raster(path) as raster:
-        gsd_m = None
-        if raster.crs is not None:
-            crs = pyproj.CRS.from_wkt(raster.crs.to_wkt())
-            gsd_m = float(np.mean(ground_pixel(crs, raster.transform, raster.width, raster.height)))
-        return np.ascontiguousarray(_display(raster, path, sensor).transpose(1, 2, 0)), gsd_m
+        gsd_m = None if raster.crs is None else measured_pixel(raster, path)
+        return np.ascontiguousarray(_display(raster, path, sensor, alpha=alpha).transpose(1, 2, 0)), gsd_m
 
 
-def _display(raster: DatasetReader, path: Path, sensor: Sensor | None) -> npt.NDArray[np.uint8]:
+def _display(raster: DatasetReader, path: Path, sensor: Sensor | None, *, alpha: bool) -> npt.NDArray[np.uint8]:
     """A raster rendered as uint8 [3, H, W]."""
+    bands = (1, 2, 3)
     if sensor is None:
         if raster.count < 3 or set(raster.dtypes[:3]) != {"uint8"}:
             raise ValueError(
                 f"the picture has {raster.count} bands of {raster.dtypes[0]}; expected three of 8 bits, or a sensor"
             )
-        stored: npt.NDArray[np.uint8] = raster.read((1, 2, 3))
-        return stored
-    bands = find_bands(raster, path, sensor, "Change data.init_args.sensor.")
-    check_numbers(raster, path, sensor, bands, "Change data.init_args.sensor.")
+    else:
+        bands = find_bands(raster, path, sensor, "Change data.init_args.sensor.")
+        check_numbers(raster, path, sensor, bands, "Change data.init_args.sensor.")
     values = raster.read(bands)
-    mask = raster.read_masks(bands) if mask_is_a_mask(raster) else np.ones(values.shape, np.uint8)
-    # A dark pixel may store nodata's number in one band; without data it does so in all three.
-    valid = mask.astype(bool).any(axis=0) & np.isfinite(values).all(axis=0)
-    shown: npt.NDArray[np.uint8] = sensor.to_display(np.where(valid, values, 0)) * valid
+    valid = np.isfinite(values).all(axis=0)
+    if mask_is_a_mask(raster) and (alpha or not _has_alpha(raster)):
+        # A dark pixel may store nodata's number in one band; without data it does so in all three.
+        valid &= raster.read_masks(bands).astype(bool).any(axis=0)
+    display = values if sensor is None else sensor.to_display(np.where(valid, values, 0))
+    shown: npt.NDArray[np.uint8] = display * valid
     return shown
+
+
+def _has_alpha(raster: DatasetReader) -> bool:
+    return any(MaskFlags.alpha in flags for flags in raster.mask_flag_enums)
 
 
 class PairedFiles:
@@ -171,6 +179,7 @@ class PairedFiles:
         where: Path,
         sensor: Sensor | None = None,
         gsd_m: float | None = None,
+        alpha: bool = True,
     ) -> None:
         """Take the pairs.
 
@@ -180,9 +189,10 @@ class PairedFiles:
             where: the benchmark's folder, for messages.
             sensor: see `read_picture`.
             gsd_m: of pictures that do not say it themselves.
+            alpha: see `read_picture`.
 
         Raises:
-            GraftError: no pair.
+            GraftError: no pair, or a GSD that is no length.
         """
         if not pairs:
             reasons = f" ({len(left_out)} without a partner, e.g. {left_out[0]})" if left_out else ""
@@ -190,14 +200,17 @@ class PairedFiles:
                 f"{where} holds no picture with a label map of its name{reasons}. Change data.init_args.root, or the "
                 "folders of pictures and labels in it."
             )
+        if gsd_m is not None and not 0 < gsd_m < math.inf:
+            raise GraftError(f"data.init_args.gsd_m is {gsd_m:g}; expected finite metres above 0.")
         self.names, self.left_out = [pair.name for pair in pairs], list(left_out)
-        self._pairs, self._sensor, self._gsd_m = pairs, sensor, gsd_m
+        self._pairs, self._sensor, self._alpha = pairs, sensor, alpha
+        self._gsd_m = None if gsd_m is None else (gsd_m, gsd_m)
 
     def read(self, index: int) -> StoredScene:
         """Read scene `index`."""
         pair = self._pairs[index]
-        image, gsd_m = read_picture(pair.image, self._sensor)
-        return StoredScene(image, read_label(pair.label), gsd_m if gsd_m is not None else self._gsd_m)
+        image, gsd_m = read_picture(pair.image, self._sensor, alpha=self._alpha)
+        return StoredScene(image, read_label(pair.label), gsd_m or self._gsd_m)
 
 
 def folder_pairs(

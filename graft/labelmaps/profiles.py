@@ -99,13 +99,14 @@ def load_profile(name_or_path: str | Path, ids: Sequence[str]) -> LabelProfile:
     numbers = [*values, *ignore]
     if not all(isinstance(n, int) and 0 <= n < _VALUES for n in numbers) or len(set(numbers)) < len(numbers):
         raise GraftError(f"Label profile {name}: expected whole numbers, each of them once, found {numbers}.")
-    missing = sorted({str(label) for label in values.values()} - set(ids))
+    meant = {value: str(label) for value, label in values.items()}  # YAML reads a bare 1 as a number
+    missing = sorted(set(meant.values()) - set(ids))
     if missing:
         raise GraftError(
             f"Label profile {name} means the classes {', '.join(missing)}, which the prompt set lacks: it has "
             f"{', '.join(ids)}. Change data.init_args.profile or classes."
         )
-    return LabelProfile(name, {value: ids.index(label) for value, label in values.items()}, frozenset(ignore))
+    return LabelProfile(name, {value: ids.index(label) for value, label in meant.items()}, frozenset(ignore))
 
 
 def _read(path: Path) -> object:

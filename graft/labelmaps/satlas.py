@@ -50,7 +50,8 @@ class SatlasLandCover:
             split: name of a list of tiles in `metadata`, such as `test_lowres`; None takes all.
 
         Raises:
-            GraftError: no such folder, scene or list, no annotated tile, or scenes without a date.
+            GraftError: no such folder, scene or list, a list of another zoom level, no annotated tile, scenes without
+                a date, or damaged metadata.
         """
         existing_folder(root / "static")
         folders = sorted(path for path in existing_folder(root / product).iterdir() if path.is_dir())
@@ -67,6 +68,11 @@ class SatlasLandCover:
         self._root, self._zoom = root, PICTURE_ZOOM[product]
         if split is not None:
             chosen, zoom = _read_split(root / "metadata" / f"{split}.json")
+            if zoom > self._zoom:
+                raise GraftError(
+                    f"Split {split} lists tiles of zoom level {zoom}, but {product} pictures are at {self._zoom}. Set "
+                    "data.init_args.product to naip, or split to another list, e.g. test_lowres."
+                )
             pictures = {name: path for name, path in pictures.items() if self._tile(name, zoom) in chosen}
         self._pictures = {name: path for name, path in pictures.items() if self._label(name).is_file()}
         self.names = sorted(self._pictures)
@@ -85,7 +91,7 @@ class SatlasLandCover:
     def _times(root: Path, folders: list[Path]) -> dict[str, str]:
         """When each scene was taken, as text that sorts by time."""
         table = root / "metadata" / "image_times.json"
-        known = json.loads(table.read_text(encoding="utf-8")) if table.is_file() else {}
+        known = _read_times(table) if table.is_file() else {}
         times = {}
         for folder in folders:
             date = _DATE.search(folder.name)
@@ -94,7 +100,7 @@ class SatlasLandCover:
                     f"When scene {folder} was taken is neither in {table} nor in its name, so the newest cannot be "
                     "told. Give data.init_args.scene the name of a scene."
                 )
-            times[folder.name] = re.sub(r"\D", "", str(known[folder.name])) if folder.name in known else date[0]  # type: ignore[index]
+            times[folder.name] = re.sub(r"\D", "", known[folder.name]) if folder.name in known else date[0]  # type: ignore[index]
         return times
 
     def _tile(self, name: str, zoom: int) -> tuple[int, int]:
@@ -117,7 +123,19 @@ class SatlasLandCover:
             raise ValueError(f"the label of its tile has {label.shape[1]} x {label.shape[0]} px; expected 512 x 512")
         upper, left = row % parts * side, column % parts * side
         gsd_m = tile_gsd_m(row, self._zoom, image.shape[0])
-        return StoredScene(image, label[upper : upper + side, left : left + side], gsd_m, image.shape[0] // side)
+        part = label[upper : upper + side, left : left + side]
+        return StoredScene(image, part, (gsd_m, gsd_m), image.shape[0] // side)
+
+
+def _read_times(path: Path) -> dict[str, str]:
+    """When each scene was taken, as stored."""
+    try:
+        times = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise GraftError(f"{path} is not JSON ({error}). Get it again, or name one data.init_args.scene.") from error
+    if not isinstance(times, dict) or not all(isinstance(time, str) for time in times.values()):
+        raise GraftError(f"{path} is no table of scenes and times. Get it again, or name one data.init_args.scene.")
+    return times
 
 
 def _read_split(path: Path) -> tuple[set[tuple[int, int]], int]:
@@ -126,6 +144,6 @@ def _read_split(path: Path) -> tuple[set[tuple[int, int]], int]:
         raise GraftError(f"No split file at {path}. Change data.init_args.split, e.g. to test_lowres, or null.")
     try:
         tiles = {(int(column), int(row)) for column, row in json.loads(path.read_text(encoding="utf-8"))}
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise GraftError(f"{path} is no list of [column, row] pairs ({error}). Change data.init_args.split.") from error
     return tiles, 17 if any(max(tile) >= 1 << LABEL_ZOOM for tile in tiles) else LABEL_ZOOM

@@ -23,13 +23,13 @@ class LabelledScene:
         image: uint8 [H, W, 3], display values.
         label: uint8 [h, w], class indices or 255 where nothing is scored; covers the ground of `image` and has its
             size, or that of `image` divided by a whole number where the truth is coarser.
-        gsd_m: size of a pixel of `image` on the ground in metres; None where unknown.
+        gsd_m: width and height of a pixel of `image` on the ground in metres; None where unknown.
     """
 
     name: str
     image: npt.NDArray[np.uint8]
     label: npt.NDArray[np.uint8]
-    gsd_m: float | None
+    gsd_m: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,13 @@ class StoredScene(NamedTuple):
     Attributes:
         image: uint8 [H, W, 3], display values.
         label: any integers [H / factor, W / factor], as stored.
-        gsd_m: of `image`, metres; None where unknown.
+        gsd_m: width and height of a pixel of `image`, metres; None where unknown.
         factor: pixels of `image` along a side of a pixel of `label`.
     """
 
     image: npt.NDArray[np.uint8]
     label: npt.NDArray[np.integer[Any]]
-    gsd_m: float | None
+    gsd_m: tuple[float, float] | None
     factor: int = 1
 
 

@@ -14,6 +14,8 @@ from graft.errors import GraftError
 from graft.refine.guided import GuidedFilter
 
 RefineName = Literal["none", "guided", "regions", "sam"]
+_WIDEST = 128
+"""Pixels of context at most: a scene far finer than the model has patches of any width, and memory stays bounded."""
 
 
 class Refiner(Protocol):
@@ -69,7 +71,7 @@ def make_refiner(
         case "none":
             return None
         case "guided":
-            return GuidedFilter(radius=max(1, round(patch_px)))
+            return GuidedFilter(radius=round(min(max(patch_px, 1), _WIDEST)))
         case "regions":
             return _regions(patch_px)
         case "sam":
@@ -83,9 +85,8 @@ def _regions(patch_px: float) -> Refiner:
     except ImportError as error:
         raise _missing("regions", "scikit-image", "refine") from error
     # A region has to outvote the half patch by which a border can be off; the rest was tuned on real tiles.
-    return RegionPooling(
-        halo=max(1, round(4 * patch_px)), min_size=max(2, round(patch_px**2 / 2)), scale=25.0, sigma=0.8
-    )
+    halo = round(min(max(4 * patch_px, 1), 2 * _WIDEST))
+    return RegionPooling(halo=halo, min_size=max(2, round(patch_px**2 / 2)), scale=25.0, sigma=0.8)
 
 
 def _sam(patch_px: float, checkpoint: Path | None, device: str) -> Refiner:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from graft.refine import Refiner
-from graft.sliding import WindowGrid, upsample
+from graft.sliding import WindowGrid, upsample_data
 
 Span = tuple[int, int]
 Look = Callable[[Span, Span], tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]]
@@ -55,20 +55,20 @@ def score_blocks(
     """Scores of every pixel, refined, in blocks of whole 256-pixel tiles.
 
     Args:
-        tokens: float32 [h, w, C], the token grid of `grid`.
+        tokens: float32 [h, w, C + 1], the token grid of `grid` as `graft.sliding.weigh_by_data` makes it.
         grid: the windows; its canvas covers the scene.
         size: (H, W) of the scene in its own pixels.
         look: reads a block of the scene.
         refiner: sharpens the borders of a block by its picture, and sees `refiner.halo` pixels round it.
     """
-    side = _side(tokens.shape[-1])
+    side = _side(tokens.shape[-1] - 1)
     halo = refiner.halo if refiner else 0
     for top in range(0, size[0], side):
         for left in range(0, size[1], side):
             rows, columns = (top, min(top + side, size[0])), (left, min(left + side, size[1]))
             wide_rows, wide_columns = _widen(rows, halo, size[0]), _widen(columns, halo, size[1])
             picture, valid = look(wide_rows, wide_columns)
-            scores: npt.NDArray[np.float32] = upsample(tokens, grid, size, wide_rows, wide_columns).numpy()
+            scores: npt.NDArray[np.float32] = upsample_data(tokens, grid, size, wide_rows, wide_columns).numpy()
             if refiner and valid.any():
                 scores = refiner(scores, picture, valid)
             down = slice(rows[0] - wide_rows[0], rows[1] - wide_rows[0])

@@ -67,9 +67,8 @@ def make_scorer(
             "it was aligned to."
         )
     encoder = loaded.encoder.to(place, torch.bfloat16 if precision == "bf16" else torch.float32)
-    return DenseScorer(
-        encoder, words, mode or default_mode(encoder), loaded.patch, window or loaded.window, bias_removal
-    )
+    side = loaded.window if window is None else window
+    return DenseScorer(encoder, words, mode or default_mode(encoder), loaded.patch, side, bias_removal)
 
 
 def _device(name: str) -> torch.device:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from graft.errors import GraftError
 from graft.files import atomic_path
 from graft.scene import SceneReader
-from graft.sliding import DenseScorer, ScoreAccumulator, WindowGrid, score_windows
+from graft.sliding import DenseScorer, ScoreAccumulator, WindowGrid, score_windows, token_data, weigh_by_data
 
 SAVE_EVERY_S = 2.0
 TOKENS, STATE = "tokens.f32", "state.safetensors"
@@ -42,15 +42,18 @@ def score_scene(
         batch_size: windows at a time.
 
     Returns:
-        float32 [h, w, C], the blended scores on the token grid, mapped from the file in `folder`.
+        float32 [h, w, C + 1], the blended scores on the token grid as `graft.sliding.weigh_by_data` makes them, mapped
+        from the file in `folder`.
 
     Raises:
         GraftError: the scene is damaged, or the user stopped the run.
     """
     tokens, state = folder / TOKENS, folder / STATE
-    shape = (*grid.token_shape, len(scorer.words.ids))
-    accumulator = ScoreAccumulator(grid, shape[-1])
-    done = _resume(tokens, state, settings, accumulator)
+    classes = len(scorer.words.ids)
+    shape = (*grid.token_shape, classes + 1)
+    accumulator = ScoreAccumulator(grid, classes)
+    row_bytes = shape[1] * shape[2] * 4
+    done = _resume(tokens, state, settings, accumulator, row_bytes)
     rows, columns = grid.rows, grid.columns
     saved = time.monotonic()
     windows = tqdm(
@@ -65,7 +68,8 @@ def score_scene(
             for number in range(accumulator.next_row, len(rows)):
                 row, seen = _row_of_windows(reader, grid, rows[number])
                 finished = accumulator.add(score_windows(scorer, row, grid, batch_size, seen))
-                file.seek(done * shape[1] * shape[2] * 4)
+                finished = weigh_by_data(finished, token_data(seen, grid.patch)[: len(finished)])
+                file.seek(done * row_bytes)
                 file.write(finished.numpy().tobytes())
                 done += len(finished)
                 if time.monotonic() - saved > SAVE_EVERY_S or number + 1 == len(rows):
@@ -97,7 +101,9 @@ def _save(state: Path, accumulator: ScoreAccumulator, done: int, settings: Mappi
         save_file(content, partial, metadata={"settings": json.dumps(settings, sort_keys=True)})
 
 
-def _resume(tokens: Path, state: Path, settings: Mapping[str, object], accumulator: ScoreAccumulator) -> int:
+def _resume(
+    tokens: Path, state: Path, settings: Mapping[str, object], accumulator: ScoreAccumulator, row_bytes: int
+) -> int:
     """Load what a stopped run left into `accumulator`; returns its number of finished token rows."""
     if not state.is_file() or not tokens.is_file():
         return 0
@@ -113,8 +119,8 @@ def _resume(tokens: Path, state: Path, settings: Mapping[str, object], accumulat
         changed = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
         print(f"An earlier run was stopped that differs in {', '.join(changed)}: starting over.")
         return 0
-    done, row = int(content["done"]), accumulator.grid.token_shape[1] * content["sums"].shape[-1] * 4
-    if tokens.stat().st_size < done * row:
+    done = int(content["done"])
+    if tokens.stat().st_size < done * row_bytes:
         print(f"The token rows of an earlier run in {tokens} are cut short: starting over.")
         return 0
     accumulator.load_state(content)

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from graft.errors import GraftError
 from graft.files import write_json
-from graft.refine import RefineName, make_refiner
+from graft.refine import RefineName, Refiner, make_refiner
 from graft.scene import SceneView, read_scene
 from graft.segment.blocks import count_blocks, score_blocks
 from graft.segment.engine import STATE, TOKENS, score_scene
@@ -21,7 +22,7 @@ from graft.segment.provenance import describe, determine, title
 from graft.segment.quicklook import write_quicklook
 from graft.segment.rasters import label_type, write_rasters
 from graft.segment.summary import Summary, measure
-from graft.sliding import DenseScorer, WindowGrid, default_stride, score_array
+from graft.sliding import DenseScorer, WindowGrid, default_stride, score_array, token_data, weigh_by_data
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,21 @@ def segment_array(
         scores: keep the scores too.
 
     Raises:
-        GraftError: window and stride that do not fit.
+        GraftError: an array of another form, or window and stride that do not fit.
     """
+    there = np.ones(pixels.shape[:2], bool) if valid is None else valid
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or there.shape != pixels.shape[:2]:
+        raise GraftError(
+            f"The picture is {pixels.dtype} {list(pixels.shape)} with a mask {list(there.shape)}; expected display "
+            "values uint8 [height, width, 3] and a mask [height, width]."
+        )
     height, width = pixels.shape[:2]
-    there = np.ones((height, width), bool) if valid is None else valid
-    stride = stride or default_stride(scorer.window, scorer.patch)
+    stride = default_stride(scorer.window, scorer.patch) if stride is None else stride
     grid = WindowGrid(height, width, scorer.window, stride, scorer.patch)
-    tokens = score_array(pixels, scorer, stride=stride, batch_size=batch_size)
-    refiner = make_refiner(refine, patch_px=scorer.patch, sam_checkpoint=sam_checkpoint)
+    below, right = grid.padded[0] - height, grid.padded[1] - width
+    data = token_data(np.pad(there, ((0, below), (0, right))), grid.patch)
+    tokens = weigh_by_data(score_array(pixels, scorer, stride=stride, batch_size=batch_size), data)
+    refiner = _refiner(refine, scorer, scorer.patch, sam_checkpoint)
     kind = label_type(len(scorer.words.ids))
     labels = np.empty((height, width), kind)
     kept = np.empty((len(scorer.words.ids), height, width), np.float32) if scores else None
@@ -126,8 +134,8 @@ def segment_scene(
     ids, size = scorer.words.ids, (view.height, view.width)
     label_type(len(ids))
     patch_px = scorer.patch * (view.height / view.canvas[0] + view.width / view.canvas[1]) / 2
-    refiner = make_refiner(refine, patch_px=patch_px, sam_checkpoint=sam_checkpoint)
-    stride = stride or default_stride(scorer.window, scorer.patch)
+    refiner = _refiner(refine, scorer, patch_px, sam_checkpoint)
+    stride = default_stride(scorer.window, scorer.patch) if stride is None else stride
     grid = WindowGrid(*view.canvas, scorer.window, stride, scorer.patch)
     output = name_output(out, view.path)
     check_target(output, view.path, overwrite=overwrite)
@@ -159,3 +167,9 @@ def segment_scene(
         write_json(output.unfinished(output.summary), summary.plain())
         publish(output)
     return summary
+
+
+def _refiner(name: RefineName, scorer: DenseScorer, patch_px: float, sam_checkpoint: Path | None) -> Refiner | None:
+    """A refiner on the device of the encoder."""
+    device = str(next(scorer.encoder.parameters()).device)
+    return make_refiner(name, patch_px=patch_px, sam_checkpoint=sam_checkpoint, device=device)

@@ -108,11 +108,13 @@ def working_folder(output: Output) -> Iterator[None]:
     """Have the work folder while the files are made; what a stopped run can go on from stays.
 
     Raises:
-        GraftError: instead of an `OSError` or an error of GDAL, one sentence.
+        GraftError: instead of an `OSError`, an error of GDAL or Ctrl-C, one sentence.
     """
     try:
         output.work.mkdir(parents=True, exist_ok=True)
         yield
+    except KeyboardInterrupt:
+        raise GraftError(f"Stopped before {output.class_map} was complete. The same command goes on.") from None
     except (OSError, RasterioError, CPLE_BaseError) as error:
         root: BaseException = error
         while root.__cause__ is not None:  # GDAL's own words lie under "see previous exception"
