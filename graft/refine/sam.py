@@ -14,6 +14,7 @@ from graft.errors import GraftError, first_line
 from graft.refine.valid import fill_invalid
 
 _TYPES = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}
+_WIDEST = 256
 _POSITIONS, _PATCHES = "image_encoder.pos_embed", "image_encoder.patch_embed.proj.weight"
 
 
@@ -58,7 +59,7 @@ class SamMasks:
     @property
     def halo(self) -> int:
         """Pixels of context, so that an object is seldom cut by the edge of a block."""
-        return max(1, round(4 * self.patch_px))
+        return round(min(max(4 * self.patch_px, 1), _WIDEST))
 
     def __call__(
         self, scores: NDArray[np.float32], image: NDArray[np.uint8], valid: NDArray[np.bool_]
