@@ -79,7 +79,7 @@ def write_report(world: Path, teacher: Path, shards: Path, out: Path, page: Path
         pairs=_pairs(shards, world),
         answers=_answers(world, teacher, out / "aligned" / "last.ckpt"),
         maps=_pictures(out.glob("atlas-segmentation_test_pixel_*_scene.png")),
-        classes=len(load_prompts("atlas").ids),
+        words=load_prompts("atlas").names,
         confusions=_pictures(out / f"atlas_test_{model}_confusion.png" for model in ("aligned", "clip_baseline")),
         curves=_pictures(path for model in ("aligned", "pixel") if (path := out / model / "curves.png").is_file()),
         code=rows[0]["code_version"],
