@@ -132,6 +132,8 @@ def _pixel_encoder() -> SatelliteEncoder:
 class Stub(nn.Module):
     """Stands for a pixel-level encoder and takes no memory of its own."""
 
+    level = "pixel"
+
     def __init__(self) -> None:
         super().__init__()
         self.one = nn.Parameter(torch.ones(1), requires_grad=False)

@@ -16,6 +16,8 @@ from graft.sensors import Sensor
 
 COLOURS = ("red", "green", "blue")
 GSD_TOLERANCE = 0.1
+MAX_MISMATCH = 2.0
+"""A scene may have pixels this many times as large as the model's before they would be guesswork."""
 
 
 def ground_pixel(crs: pyproj.CRS, transform: Affine, width: int, height: int) -> tuple[float, float]:

@@ -17,11 +17,10 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from graft.errors import GraftError, first_line
-from graft.raster import COLOURS, canvas_length, check_numbers, find_bands, mask_is_a_mask, measured_pixel
+from graft.raster import COLOURS, MAX_MISMATCH, canvas_length, check_numbers, find_bands, mask_is_a_mask, measured_pixel
 from graft.resample import axis_weights
 from graft.sensors import Sensor
 
-MAX_MISMATCH = 2.0
 _CACHE_BYTES = 128 << 20
 _CHUNK_PIXELS = 2 << 20
 _SAMPLE_SIDE = 512

@@ -12,15 +12,13 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from graft.errors import GraftError
 from graft.labelmaps import LabelledScene
-from graft.raster import canvas_length
+from graft.raster import MAX_MISMATCH, canvas_length
 from graft.resample import axis_weights
 from graft.segmentation_metrics import SegmentationScore
 from graft.sliding import DenseScorer, WindowGrid, score_array, upsample
 from graft.token_labels import paint_tokens, token_counts, token_majority
 from graft.words import ClassWords
 
-COARSEST = 2.0
-"""A scene may have pixels this many times as large as the model's, as in `graft segment`."""
 _BLOCK = 256
 _BAND = 1 << 22
 """Values of class scores held at once: 16 MiB of float32."""
@@ -72,7 +70,7 @@ def canvas_of(scene: LabelledScene, want_m: float | None) -> npt.NDArray[np.uint
             "native."
         )
     across, down = scene.gsd_m
-    if round(max(across, down) / want_m, 1) > COARSEST:
+    if round(max(across, down) / want_m, 1) > MAX_MISMATCH:
         raise GraftError(
             f"Scene {scene.name} has pixels of {across:.3g} x {down:.3g} m, the encoder's sensor {want_m:g} m: more "
             "than twice as large is guessing. Give a checkpoint of a sensor that fits, or set "

@@ -1,7 +1,6 @@
 """Windows over a scene of any size: scores are blended on the token grid, a row of windows at a time."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -194,27 +193,14 @@ def score_windows(
         float32 [windows, h, w, C].
     """
     canvas = torch.from_numpy(np.ascontiguousarray(row)).permute(2, 0, 1)
-    wanted = [x for x in grid.columns if seen is None or seen[:, x : x + grid.window].any()]
+    wanted = [number for number, x in enumerate(grid.columns) if seen is None or seen[:, x : x + grid.window].any()]
     side = grid.window // grid.patch
     scores = torch.zeros(len(grid.columns), side, side, len(scorer.words.ids))
     if wanted:
-        windows = torch.stack([canvas[:, :, x : x + grid.window] for x in wanted])
-        found = torch.cat([scorer(batch) for batch in torch.split(windows, batch_size)])
-        scores[[x in set(wanted) for x in grid.columns]] = found
+        left = [grid.columns[number] for number in wanted]
+        windows = torch.stack([canvas[:, :, x : x + grid.window] for x in left])
+        scores[wanted] = torch.cat([scorer(batch) for batch in torch.split(windows, batch_size)])
     return scores
-
-
-def score_rows(
-    pixels: npt.NDArray[np.uint8], scorer: DenseScorer, grid: WindowGrid, batch_size: int = 16
-) -> Iterator[Tensor]:
-    """Blended token rows of an image in memory, as `ScoreAccumulator.add` returns them."""
-    accumulator = ScoreAccumulator(grid, len(scorer.words.ids))
-    for y in grid.rows:
-        row = pixels[y : y + grid.window]
-        missing = (grid.window - row.shape[0], grid.padded[1] - row.shape[1])
-        if any(missing):
-            row = np.pad(row, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
-        yield accumulator.add(score_windows(scorer, row, grid, batch_size))
 
 
 def score_array(
@@ -232,8 +218,17 @@ def score_array(
         float32 [h, w, C], cosines; `upsample` brings them to pixels.
     """
     height, width = pixels.shape[:2]
-    grid = WindowGrid(height, width, scorer.window, stride or default_stride(scorer.window, scorer.patch), scorer.patch)
-    return torch.cat(list(score_rows(pixels, scorer, grid, batch_size)))
+    stride = default_stride(scorer.window, scorer.patch) if stride is None else stride
+    grid = WindowGrid(height, width, scorer.window, stride, scorer.patch)
+    accumulator = ScoreAccumulator(grid, len(scorer.words.ids))
+    finished = []
+    for y in grid.rows:
+        row = pixels[y : y + grid.window]
+        missing = (grid.window - row.shape[0], grid.padded[1] - row.shape[1])
+        if any(missing):
+            row = np.pad(row, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
+        finished.append(accumulator.add(score_windows(scorer, row, grid, batch_size)))
+    return torch.cat(finished)
 
 
 def default_stride(window: int, patch: int) -> int:
@@ -260,8 +255,9 @@ def upsample_data(
     Returns:
         float32 [C, rows, columns]; 0 where no token near has data.
     """
-    *scores, data = upsample(weighed, grid, size, rows, columns)
-    return torch.stack(scores) / torch.where(data > 0, data, 1)
+    planes = upsample(weighed, grid, size, rows, columns)
+    data = planes[-1]
+    return planes[:-1] / torch.where(data > 0, data, 1)
 
 
 def upsample(

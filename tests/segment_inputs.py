@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -13,6 +14,10 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 from torch import Tensor, nn
 
+from graft.scene import SceneView, view_scene
+from graft.segment import segment_scene
+from graft.segment.summary import Summary
+from graft.sensors import get_sensor
 from graft.sliding import DenseScorer
 from graft.words import ClassWords
 
@@ -94,3 +99,20 @@ def write_rgb(
         dataset.colorinterp = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
         dataset.write(pixels)
     return path
+
+
+def view_of(path: Path, **settings: Any) -> SceneView:
+    return view_scene(path, get_sensor("naip"), 1.0, **settings)
+
+
+def run(path: Path, out: Path, scorer: Any = None, view: dict[str, Any] | None = None, **settings: Any) -> Summary:
+    return segment_scene(view_of(path, **(view or {})), scorer or colour_scorer(), out, **settings)
+
+
+def read(path: Path) -> np.ndarray:
+    with rasterio.open(path) as dataset:
+        return dataset.read()
+
+
+def class_map(out: Path) -> np.ndarray:
+    return read(out.with_name(f"{out.name}.classes.tif"))[0]

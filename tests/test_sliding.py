@@ -23,6 +23,8 @@ PATCH, WINDOW, STRIDE = 8, 32, 16
 class Colour(nn.Module):
     """Patch tokens are the mean red, green and blue of their pixels."""
 
+    level = "pixel"
+
     def __init__(self) -> None:
         super().__init__()
         self.anchor = nn.Parameter(torch.zeros(()))

@@ -55,6 +55,8 @@ class TokenColour(nn.Module):
     Call with uint8 tiles [B, 3, H, W]; returns float32 [B, dim] of unit length, the mean direction of `tokens`.
     """
 
+    level = "pixel"
+
     def __init__(self, dim: int, patch: int) -> None:
         super().__init__()
         self.patch = patch

@@ -94,13 +94,16 @@ class SatlasLandCover:
         known = _read_times(table) if table.is_file() else {}
         times = {}
         for folder in folders:
+            if folder.name in known:
+                times[folder.name] = re.sub(r"\D", "", known[folder.name])
+                continue
             date = _DATE.search(folder.name)
-            if folder.name not in known and date is None:
+            if date is None:
                 raise GraftError(
                     f"When scene {folder} was taken is neither in {table} nor in its name, so the newest cannot be "
                     "told. Give data.init_args.scene the name of a scene."
                 )
-            times[folder.name] = re.sub(r"\D", "", known[folder.name]) if folder.name in known else date[0]  # type: ignore[index]
+            times[folder.name] = date[0]
         return times
 
     def _tile(self, name: str, zoom: int) -> tuple[int, int]:
