@@ -1,5 +1,8 @@
 """The one exception that is meant for users."""
 
+from importlib import import_module
+from typing import Any
+
 
 class GraftError(Exception):
     """A fault in the user's input, told in one message.
@@ -20,3 +23,21 @@ def fault_behind(error: BaseException) -> GraftError | None:
     while seen is not None and not isinstance(seen, GraftError):
         seen = seen.__cause__ or seen.__context__
     return seen
+
+
+def import_extra(module: str, extra: str) -> Any:
+    """Import a module that only one capability needs.
+
+    Args:
+        module: its name, e.g. "duckdb".
+        extra: the extra of graft that installs it.
+
+    Raises:
+        GraftError: it is not installed.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise GraftError(
+            f'This needs {module.split(".")[0]}, which is not installed ({error}): pip install "graft[{extra}]".'
+        ) from error

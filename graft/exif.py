@@ -9,6 +9,7 @@ from typing import Any
 from PIL import ExifTags, Image
 
 GPS = ExifTags.GPS
+_LYING = (5, 6, 7, 8)  # values of Orientation whose pixels are stored on their side
 
 
 class NoPositionError(Exception):
@@ -25,6 +26,9 @@ class Geotag:
         accuracy_m: horizontal error in metres, NaN if unknown.
         heading: direction of view, degrees clockwise from north in [0, 360), NaN if unknown.
         taken_at: ISO 8601, with an offset where EXIF has one; "" if unknown.
+        author: EXIF's artist; "" if unknown.
+        width: pixels, the right way up.
+        height: pixels, the right way up.
     """
 
     lon: float
@@ -32,6 +36,9 @@ class Geotag:
     accuracy_m: float
     heading: float
     taken_at: str
+    author: str
+    width: int
+    height: int
 
 
 def read_geotag(path: Path) -> Geotag:
@@ -44,6 +51,7 @@ def read_geotag(path: Path) -> Geotag:
         with Image.open(path) as image:
             exif = image.getexif()
             gps, detail = exif.get_ifd(ExifTags.IFD.GPSInfo), exif.get_ifd(ExifTags.IFD.Exif)
+            size = image.size[::-1] if exif.get(ExifTags.Base.Orientation) in _LYING else image.size
     except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, ValueError … for one fault
         raise NoPositionError("not readable as an image") from error
     if GPS.GPSLatitude not in gps or GPS.GPSLongitude not in gps:
@@ -51,7 +59,8 @@ def read_geotag(path: Path) -> Geotag:
     lat = _degrees(gps[GPS.GPSLatitude], gps.get(GPS.GPSLatitudeRef), "NS")
     lon = _degrees(gps[GPS.GPSLongitude], gps.get(GPS.GPSLongitudeRef), "EW")
     heading = _number(gps.get(GPS.GPSImgDirection))
-    return Geotag(lon, lat, _number(gps.get(GPS.GPSHPositioningError)), heading % 360, _taken_at(detail))
+    accuracy = _number(gps.get(GPS.GPSHPositioningError))
+    return Geotag(lon, lat, accuracy, heading % 360, _taken_at(detail), _name(exif.get(ExifTags.Base.Artist)), *size)
 
 
 def _number(value: object) -> float:
@@ -60,6 +69,15 @@ def _number(value: object) -> float:
         return float(value)  # type: ignore[arg-type]  # whatever stands in the file
     except (TypeError, ValueError):
         return float("nan")
+
+
+def _name(value: object) -> str:
+    """Text that EXIF says is ASCII, which Pillow reads as Latin-1 and cameras write as UTF-8."""
+    text = value.strip("\0 ") if isinstance(value, str) else ""
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return text
 
 
 def _degrees(value: object, reference: object, signs: str) -> float:

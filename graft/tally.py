@@ -28,10 +28,12 @@ class Tally:
         if name and len(shown) < SHOWN_EXAMPLES:
             shown.append(name)
 
-    def extend(self, other: "Tally") -> None:
-        """Add the counts and names of another tally whose reasons are not in this one."""
-        self.counts.update(other.counts)
-        self.examples.update(other.examples)
+    def merge(self, other: "Tally") -> None:
+        """Add the counts and names of another tally."""
+        for reason, number in other.counts.items():
+            self.counts[reason] += number
+            shown = self.examples.setdefault(reason, [])
+            shown.extend(other.examples.get(reason, [])[: SHOWN_EXAMPLES - len(shown)])
 
     @property
     def total(self) -> int:
