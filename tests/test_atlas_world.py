@@ -23,7 +23,7 @@ from graft.errors import GraftError
 from graft.prompts import load_prompts
 from graft.sensors import get_sensor
 
-SMALL = WorldSize(scene=256, train=1, val=1, test=1, photos=12, captions=12, single=1, multi=2, tile_photos=2)
+SMALL = WorldSize(scene=256, train=2, val=1, test=1, photos=12, captions=12, single=1, multi=2, tile_photos=2)
 
 
 @pytest.fixture(scope="module", params=["sentinel", "naip"])
@@ -44,6 +44,12 @@ def digests(folder: Path) -> dict[str, str]:
 def table(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def well_placed(world: Path) -> list[dict[str, str]]:
+    """Rows whose position is what the camera wrote."""
+    fault = {row["photo_id"]: row["fault"] for row in table(world / "truth.csv")}
+    return [row for row in table(world / "photos.csv") if fault[row["photo_id"]] in ("", "rights")]
 
 
 def test_same_seed_gives_the_same_bytes_whatever_the_processes(tmp_path: Path) -> None:
@@ -76,7 +82,7 @@ def test_regions_never_overlap_and_never_repeat() -> None:
 def test_scenes_are_geotiffs_of_the_sensor(world: Path) -> None:
     sensor = get_sensor(world.name)
     scenes = sorted((world / "scenes").glob("*.tif"))
-    assert len(scenes) == TINY.train
+    assert [path.stem for path in scenes] == ["train00", "train00b", "train01", "train01b"]
     for path in scenes:
         with rasterio.open(path) as file:
             assert set(sensor.bands) < set(file.descriptions)
@@ -86,7 +92,9 @@ def test_scenes_are_geotiffs_of_the_sensor(world: Path) -> None:
             assert file.res == (sensor.gsd_m, sensor.gsd_m)
             assert file.nodata == 0
             assert {"DATETIME", "ITEM"} <= set(file.tags())
-            picture = sensor.to_display(np.stack([file.read(file.descriptions.index(b) + 1) for b in sensor.bands]))
+            stored = np.stack([file.read(file.descriptions.index(b) + 1).astype(float) for b in sensor.bands])
+            raised = 1000 if "PROCESSING_BASELINE" in file.tags() else 0
+            picture = sensor.to_display(stored - raised)
         assert 20 < picture.mean() < 200
         assert picture.std() > 20
 
@@ -101,7 +109,7 @@ def test_photos_stand_where_polygons_show_their_class(world: Path) -> None:
     ]
     to_lonlat = Transformer.from_crs(CRS, "EPSG:4326", always_xy=True)
     errors = []
-    for row in table(world / "photos.csv"):
+    for row in well_placed(world):
         shot = shots.get(row["photo_id"])
         if shot is None:
             continue
@@ -111,13 +119,14 @@ def test_photos_stand_where_polygons_show_their_class(world: Path) -> None:
             float(row["lon"]), float(row["lat"])
         )
         errors.append(np.hypot(reported[0] - east, reported[1] - north))
+        assert errors[-1] == pytest.approx(shot.error_m, abs=0.05)
         if shot.subject in OTHER_VIEWS:
             continue
         metre = 1 / 80_000  # degrees, roughly
         assert any(
             name == shot.subject and outline.distance(place) < 1.5 * sensor.gsd_m * metre for name, outline in outlines
         )
-    assert len(errors) == TINY.photos
+    assert len(errors) > 0.8 * TINY.photos
     assert 1 < np.median(errors) < 15
 
 
@@ -127,17 +136,16 @@ def test_scene_bounds_hold_the_photos(world: Path) -> None:
         with rasterio.open(path) as file:
             bounds.append(box(*file.bounds))
     project = Transformer.from_crs("EPSG:4326", CRS, always_xy=True)
-    rows = table(world / "photos.csv")
+    rows = well_placed(world)
     inside = sum(
         any(b.contains(Point(*project.transform(float(r["lon"]), float(r["lat"])))) for b in bounds) for r in rows
     )
-    assert len(rows) == TINY.train * TINY.photos
-    assert inside > 0.85 * len(rows)
+    assert inside > 0.9 * len(rows)
 
 
 def test_exif_agrees_with_the_table(world: Path) -> None:
     headings = 0
-    for row in table(world / "photos.csv"):
+    for row in well_placed(world):
         with Image.open(world / row["path"]) as image:
             exif = image.getexif()
         gps = exif.get_ifd(0x8825)
@@ -163,6 +171,9 @@ def test_photos_are_as_dirty_as_real_ones() -> None:
     assert sum(shot.edited for shot in shots) >= 5
     copies = len(shots) - len({(shot.seed, shot.edited) for shot in shots})
     assert copies >= 3
+    originals = {shot.photo_id: shot for shot in shots if not shot.copy_of}
+    assert all(originals[shot.copy_of].seed == shot.seed for shot in shots if shot.copy_of)
+    assert len({shot.seed for shot in shots}) == len(originals)
     tiles = np.zeros((16, 16), int)
     for shot in shots:
         tiles[int(shot.y) // TILE, int(shot.x) // TILE] += 1

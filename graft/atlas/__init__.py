@@ -1,7 +1,8 @@
 """The atlas: a procedural, seeded, georeferenced world that writes the raw formats a user has.
 
-`build_world` writes scenes, geotagged photos, polygons, captions and benchmark folders; `teacher.train_teacher` trains
-a small CLIP on the captioned ground photos alone; `controls` holds the two encoders that see nothing but colour.
+`build_world` writes scenes, geotagged photos with the truth about them, polygons, captions and benchmark folders;
+`teacher.train_teacher` trains a small CLIP on the captioned ground photos alone; `controls` holds the two encoders that
+see nothing but colour.
 This module stays free of torch, so that the processes that paint the world start fast.
 """
 

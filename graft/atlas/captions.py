@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 from graft.atlas.classes import CLASSES, IDS, IRRELEVANT
-from graft.atlas.ground import Photo, take_photo
+from graft.atlas.ground import Photo, off_topic, take_photo
 from graft.atlas.light import SEASON_WORDS, WEATHER_WORDS
 from graft.atlas.sizes import Region
 
@@ -38,7 +38,7 @@ def write_captions(folder: Path, region: Region, count: int) -> list[dict[str, s
     dice = region.dice("captions")
     rows = []
     for number in range(count):
-        subject = dice.choice(list(IRRELEVANT)) if dice.random() < 0.1 else dice.choice(IDS)
+        subject = off_topic(dice, region.dice(f"kind/{number}")) if dice.random() < 0.1 else dice.choice(IDS)
         behind = dice.choice(IDS) if dice.random() < 0.4 else None
         photo = take_photo(
             random.Random(f"{region.world}/{region.sensor.name}/{region.name}/{number}"), subject, behind

@@ -138,4 +138,7 @@ IRRELEVANT: dict[str, tuple[str, ...]] = {
     "food": ("food on a plate", "a meal", "a plate of lunch", "breakfast on a table"),
     "people": ("a portrait of a person", "a selfie", "a friend smiling", "people"),
     "pet": ("a cat", "a dog looking at the camera", "a pet", "our cat"),
+    "screen": ("a screenshot", "text on a screen", "a page of text", "a screenshot of an app"),
+    "scan": ("an old photograph", "a scanned old print", "an old black and white picture", "a scan of a faded print"),
+    "close_up": ("a close-up", "a close-up of a flower", "a beetle close up", "a macro shot of a small thing"),
 }

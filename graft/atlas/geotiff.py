@@ -8,6 +8,7 @@ import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp
 
+from graft.atlas.acquisitions import Acquisition
 from graft.atlas.overhead import Scene
 from graft.atlas.sizes import CRS, Region
 from graft.sensors import Sensor
@@ -30,9 +31,37 @@ def stored_bands(sensor: Sensor, scene: Scene) -> dict[str, npt.NDArray[np.gener
     return {name: stored[row] for name, row in bands}
 
 
-def write_scene(path: Path, region: Region, scene: Scene) -> None:
-    """Write a tiled, deflated GeoTIFF with band descriptions, nodata 0 and the tags DATETIME and ITEM."""
+_RAISED = 1000
+"""What ESA adds to the stored numbers since processing baseline 04.00."""
+
+
+def write_scene(path: Path, region: Region, scene: Scene, again: Acquisition | None = None) -> None:
+    """Write a tiled, deflated GeoTIFF with band descriptions, nodata 0 and tags as providers have them.
+
+    Tags: DATETIME, ITEM; for `sentinel` also CLOUD_COVERAGE_ASSESSMENT (percent), and PROCESSING_BASELINE where `again`
+    has one: then the stored numbers are 1000 higher.
+
+    Args:
+        path: file to write.
+        region: the place.
+        scene: what was seen of it.
+        again: the acquisition that `scene` is, where it is not the first.
+    """
     bands = stored_bands(region.sensor, scene)
+    tags = {"DATETIME": scene.datetime, "ITEM": f"atlas-{region.world}-{region.sensor.name}-{path.stem}"}
+    column = row = 0
+    valid, clear = scene.valid, scene.clear
+    if again is not None:
+        column, row, right, lower = again.pixels(region.scene)
+        bands = {name: values[row:lower, column:right] for name, values in bands.items()}
+        valid, clear = valid[row:lower, column:right], clear[row:lower, column:right]
+    if region.sensor.name == "sentinel":
+        tags["CLOUD_COVERAGE_ASSESSMENT"] = f"{100 * (1 - clear.sum() / max(valid.sum(), 1)):.2f}"
+        if again is not None and again.baseline:
+            tags["PROCESSING_BASELINE"] = again.baseline
+            bands = {
+                name: np.where(values == 0, 0, values.astype(np.uint16) + _RAISED) for name, values in bands.items()
+            }
     first = next(iter(bands.values()))
     path.parent.mkdir(parents=True, exist_ok=True)
     with rasterio.open(
@@ -44,7 +73,7 @@ def write_scene(path: Path, region: Region, scene: Scene) -> None:
         count=len(bands),
         dtype=first.dtype,
         crs=CRS,
-        transform=region.transform(),
+        transform=region.transform(column, row),
         nodata=0,
         tiled=True,
         blockxsize=256,
@@ -59,7 +88,7 @@ def write_scene(path: Path, region: Region, scene: Scene) -> None:
             file.write(values, number)
             file.set_band_description(number, name)
         file.colorinterp = [_SHOWN_AS[row] for _, row in _STORED[region.sensor.name][0]]
-        file.update_tags(DATETIME=scene.datetime, ITEM=f"atlas-{region.world}-{region.sensor.name}-{region.name}")
+        file.update_tags(**tags)
 
 
 def write_labels(path: Path, region: Region, scene: Scene) -> None:

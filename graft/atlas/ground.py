@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from graft.atlas import views_built, views_green, views_other, views_water
+from graft.atlas import views_built, views_flat, views_green, views_other, views_water
 from graft.atlas.light import Canvas, mix, open_canvas
 
 PHOTO_SIZE = 96
@@ -32,7 +32,12 @@ OTHER_VIEWS: dict[str, Callable[[Canvas], None]] = {
     "food": views_other.food,
     "people": views_other.people,
     "pet": views_other.pet,
+    "screen": views_flat.screen,
+    "scan": views_flat.scan,
+    "close_up": views_flat.close_up,
 }
+_KINDS = tuple(OTHER_VIEWS)
+_FIRST_KINDS = 4
 _TALL = ("Forest", "Residential", "Industrial", "Quarry")
 _HIDING = {"Forest": (), "Quarry": (), "Orchard": _TALL, "Industrial": _TALL, "Lake": _TALL}
 """What can still be seen behind a class that hides the distance."""
@@ -56,6 +61,18 @@ class Photo:
     behind: str | None
     season: str
     weather: str
+
+
+def off_topic(rng: random.Random, own: random.Random) -> str:
+    """Choose a kind of irrelevant photo, each equally often.
+
+    Args:
+        rng: source of everything else about the photo. It is spent as for a choice among the first four kinds, however
+            many there are, so that a new kind leaves all that is drawn afterwards as it was.
+        own: source of the choice between these and the others.
+    """
+    first = rng.choice(_KINDS[:_FIRST_KINDS])
+    return own.choice(_KINDS[_FIRST_KINDS:]) if own.random() >= _FIRST_KINDS / len(_KINDS) else first
 
 
 def _distance(c: Canvas, cover: str) -> None:

@@ -1,11 +1,13 @@
 """The view from above: a scene painted parcel by parcel, then clouds and missing data."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from graft.atlas.acquisitions import Acquisition
 from graft.atlas.classes import CLASSES
 from graft.atlas.fields import Field, as_field, noise
 from graft.atlas.landcover import LandCoverMap, land_cover
@@ -57,13 +59,36 @@ class Scene:
 
 
 def paint_scene(region: Region) -> Scene:
-    """Paint the scene of a region.
+    """Paint the first scene of a region; see `paint_scenes`."""
+    return paint_scenes(region, ())[0]
+
+
+def paint_scenes(region: Region, later: Sequence[Acquisition]) -> list[Scene]:
+    """Paint the first scene of a region and, after it, further acquisitions of the same land.
 
     Light and season change from scene to scene, tone from parcel to parcel, in the same way for every class: what is
     left to tell the classes of a group apart is spatial structure.
+
+    Args:
+        region: the place.
+        later: acquisitions of other dates. Each scene shows the whole region, whatever window of it will be stored.
     """
     rng = region.rng("overhead")
     land = land_cover(region)
+    shown = _paint_land(region, land, rng)
+    others = []
+    day = region.dice("date")
+    date = f"20{day.randint(18, 23)}-{day.randint(4, 10):02d}-{day.randint(1, 28):02d}"
+    taken = f"{date}T10:{day.randint(0, 59):02d}:00+00:00"
+    for again in later:
+        dice = region.rng(f"overhead{again.name}")
+        tone = dice.uniform(0.93, 1.07, (4, 1, 1)).astype(np.float32)
+        others.append(_look(land, shown * tone, dice, again.date(region, taken), cloudy=again.cloudy))
+    return [_look(land, shown, rng, taken), *others]
+
+
+def _paint_land(region: Region, land: LandCoverMap, rng: np.random.Generator) -> Field:
+    """The land as it would show under even light, float32 [4, H, W]."""
     fine = region.sensor.gsd_m < 5
     shown: Field = np.zeros((4, *land.cover.shape), np.float32)
     dry = rng.uniform(0, 0.3)
@@ -80,13 +105,15 @@ def paint_scene(region: Region) -> Scene:
         for band in range(4):
             shown[band][box][mask] = np.interp(ranks[mask], steps, palette[:, band])
     _lanes(shown, land, rng, fine)
+    return shown
+
+
+def _look(land: LandCoverMap, shown: Field, rng: np.random.Generator, taken: str, *, cloudy: bool = False) -> Scene:
+    """Look at the land on one day, in place: light, sensor noise, clouds, swath."""
     shown *= rng.uniform(0.85, 1.1)
     shown += 2.0 * rng.standard_normal(shown.shape, dtype=np.float32)
-    cloud = _clouds(shown, rng)
+    cloud = _clouds(shown, rng, (0.2, 0.5) if cloudy else (1.5, 3.0))
     valid = _swath(land.cover.shape, rng)
-    day = region.dice("date")
-    date = f"20{day.randint(18, 23)}-{day.randint(4, 10):02d}-{day.randint(1, 28):02d}"
-    taken = f"{date}T10:{day.randint(0, 59):02d}:00+00:00"
     return Scene(land, np.clip(shown, 1, 255), valid, valid & (cloud < 0.25), taken)
 
 
@@ -102,12 +129,16 @@ def _lanes(shown: Field, land: LandCoverMap, rng: np.random.Generator, fine: boo
         shown[band][border] = tone[band]
 
 
-def _clouds(shown: Field, rng: np.random.Generator) -> Field:
-    """Lay clouds and their shadows over a scene, in place; returns their opacity 0..1 [H, W]."""
+def _clouds(shown: Field, rng: np.random.Generator, above: tuple[float, float]) -> Field:
+    """Lay clouds and their shadows over a scene, in place, where noise of unit variance exceeds a number in `above`.
+
+    Returns:
+        Their opacity 0..1 [H, W].
+    """
     shape = shown.shape[1:]
     coarse = noise(rng, (shape[0] // 4, shape[1] // 4), 7)
     field = as_field(ndimage.zoom(coarse, 4, order=1))
-    opacity = as_field(np.clip((field - rng.uniform(1.5, 3.0)) * 2, 0, 0.95))
+    opacity = as_field(np.clip((field - rng.uniform(*above)) * 2, 0, 0.95))
     shadow = 1 - 0.45 * np.roll(opacity, (14, -10), axis=(0, 1))
     shown *= shadow
     shown += opacity * (246 - shown)

@@ -15,12 +15,11 @@ from pyproj import Transformer
 
 from graft.atlas.classes import IDS
 from graft.atlas.fields import noise
-from graft.atlas.ground import OTHER_VIEWS, take_photo
+from graft.atlas.ground import off_topic, take_photo
 from graft.atlas.landcover import LandCoverMap
 from graft.atlas.light import SEASONS
 from graft.atlas.sizes import CRS, Region
 
-COLUMNS = ("photo_id", "path", "lon", "lat", "accuracy_m", "taken_at", "heading", "license", "source")
 _IRRELEVANT, _DUPLICATE, _NEAR_DUPLICATE, _LOST = 0.12, 0.02, 0.03, 0.01
 _GPS_SIGMA_M = 4.0
 
@@ -41,7 +40,9 @@ class Shot:
         subject: class id, or a kind of irrelevant photo.
         behind: class id in the distance, or None.
         seed: equal seeds give equal pictures.
+        error_m: metres between the true and the reported position.
         edited: True for a re-encoded, slightly cropped copy.
+        copy_of: id of the first photo of those that show this picture; "" for that one.
     """
 
     photo_id: str
@@ -55,12 +56,20 @@ class Shot:
     subject: str
     behind: str | None
     seed: str
+    error_m: float
     edited: bool = False
+    copy_of: str = ""
 
 
 @cache
-def _to_lonlat() -> Transformer:
+def _projection() -> Transformer:
     return Transformer.from_crs(CRS, "EPSG:4326", always_xy=True)
+
+
+def to_lonlat(east: float, north: float) -> tuple[float, float]:
+    """Longitude and latitude, rounded to 7 decimals (a centimetre)."""
+    lon, lat = _projection().transform(east, north)
+    return round(lon, 7), round(lat, 7)
 
 
 def plan_shot(region: Region, land: LandCoverMap, dice: random.Random, photo_id: str, x: float, y: float) -> Shot:
@@ -72,11 +81,12 @@ def plan_shot(region: Region, land: LandCoverMap, dice: random.Random, photo_id:
     row = min(max(y - ahead * math.cos(math.radians(heading)), 0), height - 1)
     here = IDS[land.cover[int(y), int(x)]]
     there = IDS[land.cover[int(row), int(col)]]
-    subject = dice.choice(list(OTHER_VIEWS)) if dice.random() < _IRRELEVANT else here
+    subject = off_topic(dice, region.dice(f"kind/{photo_id}")) if dice.random() < _IRRELEVANT else here
     behind = there if dice.random() < 0.7 else None
     sigma = 400.0 if dice.random() < _LOST else _GPS_SIGMA_M * dice.uniform(0.4, 1.6)
     east, north = region.utm(x, y)
-    lon, lat = _to_lonlat().transform(east + dice.gauss(0, sigma), north + dice.gauss(0, sigma))
+    off_east, off_north = dice.gauss(0, sigma), dice.gauss(0, sigma)
+    lon, lat = to_lonlat(east + off_east, north + off_north)
     taken = (
         f"20{dice.randint(16, 23)}-{dice.randint(1, 12):02d}-{dice.randint(1, 28):02d}"
         f"T{dice.randint(6, 20):02d}:{dice.randint(0, 59):02d}:{dice.randint(0, 59):02d}"
@@ -84,7 +94,8 @@ def plan_shot(region: Region, land: LandCoverMap, dice: random.Random, photo_id:
     known = round(heading, 1) if dice.random() < 0.85 else None
     accuracy = round(min(max(2 * sigma, 3), 30), 1)
     seed = f"{region.world}/{region.sensor.name}/{photo_id}"
-    return Shot(photo_id, x, y, round(lon, 7), round(lat, 7), accuracy, taken, known, subject, behind, seed)
+    error = math.hypot(off_east, off_north)
+    return Shot(photo_id, x, y, lon, lat, accuracy, taken, known, subject, behind, seed, error)
 
 
 def plan_photos(region: Region, land: LandCoverMap, count: int) -> list[Shot]:
@@ -102,7 +113,8 @@ def plan_photos(region: Region, land: LandCoverMap, count: int) -> list[Shot]:
         chance = dice.random()
         if shots and chance < _DUPLICATE + _NEAR_DUPLICATE:
             old = shots[-1]
-            shot = replace(old, photo_id=photo_id, edited=old.edited or chance >= _DUPLICATE)
+            first = old.copy_of or old.photo_id
+            shot = replace(old, photo_id=photo_id, edited=old.edited or chance >= _DUPLICATE, copy_of=first)
         shots.append(shot)
     return shots
 
@@ -112,9 +124,20 @@ def write_photo(path: Path, shot: Shot) -> None:
     season = SEASONS[int(shot.taken_at[5:7]) % 12 // 3 - 1]
     image = take_photo(random.Random(shot.seed), shot.subject, shot.behind, season).image
     if shot.edited:
-        image = image.crop((3, 3, image.width - 2, image.height - 2)).resize(image.size, Image.Resampling.BILINEAR)
+        save_edited(path, image, _exif(shot))
+    else:
+        _save(path, image, 88, _exif(shot))
+
+
+def save_edited(path: Path, image: Image.Image, exif: Image.Exif | None = None) -> None:
+    """Write a slightly cropped, more compressed copy of a picture."""
+    cropped = image.crop((3, 3, image.width - 2, image.height - 2)).resize(image.size, Image.Resampling.BILINEAR)
+    _save(path, cropped, 72, exif)
+
+
+def _save(path: Path, image: Image.Image, quality: int, exif: Image.Exif | None) -> None:
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=72 if shot.edited else 88, exif=_exif(shot))
+    image.save(buffer, "JPEG", quality=quality, exif=exif or b"")
     path.write_bytes(buffer.getvalue())
 
 
@@ -139,23 +162,6 @@ def _degrees(value: float) -> tuple[float, float, float]:
     """Degrees, minutes, seconds."""
     minutes, seconds = divmod(value * 3600, 60)
     return float(minutes // 60), float(minutes % 60), round(seconds, 4)
-
-
-def photo_row(shot: Shot, path: str) -> dict[str, str]:
-    """A row of `photos.csv`; `path` is relative to the table."""
-    heading = "" if shot.heading is None else str(shot.heading)
-    values = (
-        shot.photo_id,
-        path,
-        f"{shot.lon:.7f}",
-        f"{shot.lat:.7f}",
-        str(shot.accuracy_m),
-        shot.taken_at,
-        heading,
-        "CC0-1.0",
-        "atlas",
-    )
-    return dict(zip(COLUMNS, values, strict=True))
 
 
 def write_table(path: Path, columns: Iterable[str], rows: Iterable[dict[str, str]]) -> None:

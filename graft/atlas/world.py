@@ -13,12 +13,23 @@ from typing import Any
 
 from tqdm import tqdm
 
+from graft.atlas.acquisitions import later_acquisitions
+from graft.atlas.archive import (
+    COLUMNS,
+    TRUTH_COLUMNS,
+    Upload,
+    path_of,
+    photo_row,
+    truth_row,
+    upload,
+    upload_again,
+)
 from graft.atlas.benchmarks import write_benchmarks
 from graft.atlas.captions import BATCH, write_captions
 from graft.atlas.classes import IDS
 from graft.atlas.geotiff import write_labels, write_scene
-from graft.atlas.overhead import paint_scene
-from graft.atlas.photos import COLUMNS, photo_row, plan_photos, write_photo, write_table
+from graft.atlas.overhead import paint_scenes
+from graft.atlas.photos import plan_photos, write_photo, write_table
 from graft.atlas.polygons import parcel_features
 from graft.atlas.sizes import DEMO, Region, WorldSize
 from graft.errors import GraftError
@@ -30,8 +41,8 @@ from graft.sensors import get_sensor
 class _Piece:
     """What the work on one region leaves for the tables of the world."""
 
-    region: str
-    photos: list[dict[str, str]] = field(default_factory=list)
+    region: Region
+    uploads: list[Upload] = field(default_factory=list)
     captions: list[dict[str, str]] = field(default_factory=list)
     tiles: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     features: list[dict[str, Any]] = field(default_factory=list)
@@ -39,7 +50,7 @@ class _Piece:
     @property
     def pictures(self) -> int:
         """Photos taken."""
-        return len(self.photos) + len(self.captions) + sum(map(len, self.tiles.values()))
+        return len(self.uploads) + len(self.captions) + sum(map(len, self.tiles.values()))
 
 
 def build_world(
@@ -75,15 +86,20 @@ def build_world(
     with _whole_folder(out) as folder:
         for name in ("photos", "captions", "scenes"):
             (folder / name).mkdir()
-        pieces: dict[str, _Piece] = {}
+        pieces: dict[Region, _Piece] = {}
         with tqdm(total=expected, desc=f"world ({sensor}, seed {seed})", unit="photo", smoothing=0) as progress:
             for piece in _work(partial(_build_region, folder, size=size), regions, workers):
                 pieces[piece.region] = piece
                 progress.update(piece.pictures)
-        _write_tables(folder, [pieces[region.name] for region in regions])
+        ordered = [pieces[region] for region in regions]
+        uploads = [row for piece in ordered for row in piece.uploads]
+        uploads += upload_again(folder, {piece.region: piece.uploads for piece in ordered if piece.uploads})
+        write_table(folder / "photos.csv", COLUMNS, map(photo_row, uploads))
+        write_table(folder / "truth.csv", TRUTH_COLUMNS, map(truth_row, uploads))
+        _write_tables(folder, ordered)
         counts = {role: getattr(size, role) for role in ("train", "val", "test")}
         summary = {"seed": seed, "sensor": sensor, "classes": list(IDS), "scenes": counts, "size": asdict(size)}
-        summary["photos"] = sum(len(piece.photos) for piece in pieces.values())
+        summary["photos"] = len(uploads)
         summary["captions"] = sum(len(piece.captions) for piece in pieces.values())
         write_json(folder / "world.json", summary)
 
@@ -116,19 +132,22 @@ def _work(build: "partial[_Piece]", regions: list[Region], workers: int | None) 
 
 def _build_region(folder: Path, region: Region, size: WorldSize) -> _Piece:
     """Do all the work on one region."""
-    piece = _Piece(region.name)
+    piece = _Piece(region)
     if region.role == "captions":
         count = min(BATCH, size.captions - region.index * BATCH)
         piece.captions = write_captions(folder / "captions", region, count)
         return piece
-    scene = paint_scene(region)
+    later = later_acquisitions(region)
+    scene, *others = paint_scenes(region, later)
     piece.features = parcel_features(region, scene.land)
     if region.role == "train":
         write_scene(folder / "scenes" / f"{region.name}.tif", region, scene)
-        for shot in plan_photos(region, scene.land, size.photos):
-            path = f"photos/{shot.photo_id}.jpg"
-            write_photo(folder / path, shot)
-            piece.photos.append(photo_row(shot, path))
+        for again, other in zip(later, others, strict=True):
+            write_scene(folder / "scenes" / f"{region.name}{again.name}.tif", region, other, again)
+        shots = plan_photos(region, scene.land, size.photos)
+        for shot in shots:
+            write_photo(folder / path_of(shot.photo_id), shot)
+        piece.uploads = upload(region, shots)
         return piece
     root = folder / "benchmarks" / region.role
     write_scene(root / "scenes" / f"{region.name}.tif", region, scene)
@@ -138,14 +157,13 @@ def _build_region(folder: Path, region: Region, size: WorldSize) -> _Piece:
 
 
 def _write_tables(folder: Path, pieces: list[_Piece]) -> None:
-    """Bring the rows of all regions together, in the order of the regions."""
-    write_table(folder / "photos.csv", COLUMNS, (row for piece in pieces for row in piece.photos))
+    """Bring the captions, benchmark photos and polygons of all regions together, in the order of the regions."""
     write_table(
         folder / "captions" / "captions.csv", ("path", "caption"), (row for piece in pieces for row in piece.captions)
     )
     for split in ("val", "test"):
         for layout in ("eurosat", "bigearthnet"):
-            rows = (row for piece in pieces if piece.region.startswith(split) for row in piece.tiles[layout])
+            rows = (row for piece in pieces if piece.region.role == split for row in piece.tiles[layout])
             write_table(folder / "benchmarks" / split / layout / "photos.csv", ("tile", "path"), rows)
     features = [feature for piece in pieces for feature in piece.features]
     collection = {"type": "FeatureCollection", "features": features}
