@@ -9,14 +9,16 @@ import sys
 import warnings
 from typing import Any, NoReturn
 
+from jsonargparse import Namespace
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 
 import datamodules  # noqa: F401  # so that YAML may say `class_path: GroundPairs`
 import lightning_modules  # noqa: F401
 from graft.errors import GraftError, fault_behind
+from lightning_modules.callbacks import WholeFiles
 
 
 class OneLineParser(LightningArgumentParser):
@@ -30,6 +32,17 @@ class OneLineParser(LightningArgumentParser):
         message = f"{message}; did you mean {close[0]!r}?" if close else message
         print(f"error: {' '.join(message.split())} (python main.py fit --help lists the arguments)", file=sys.stderr)
         raise SystemExit(2)
+
+
+class ConfigWithoutSecrets(SaveConfigCallback):
+    """Writes `config.yaml` of a run without the values of `storage_options`: they may be passwords."""
+
+    def __init__(self, parser: LightningArgumentParser, config: Namespace, **settings: Any) -> None:
+        options = config.get("data.init_args.storage_options")
+        if options:
+            config = config.clone()
+            config["data.init_args.storage_options"] = dict.fromkeys(options, "(not saved)")
+        super().__init__(parser, config, **settings)
 
 
 class GraftCLI(LightningCLI):
@@ -46,6 +59,7 @@ class GraftCLI(LightningCLI):
         if settings.logger in (None, True):  # Lightning would log elsewhere where TensorBoard happens to be installed
             kwargs["logger"] = CSVLogger(settings.default_root_dir or ".")
         trainer = super().instantiate_trainer(**kwargs)
+        trainer.strategy.checkpoint_io = WholeFiles()
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
                 callback.dirpath = trainer.default_root_dir
@@ -79,6 +93,7 @@ def main(args: ArgsType = None) -> GraftCLI:
             subclass_mode_data=True,
             seed_everything_default=0,
             auto_configure_optimizers=False,
+            save_config_callback=ConfigWithoutSecrets,
             save_config_kwargs={"overwrite": True},
             args=args,
         )

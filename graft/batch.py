@@ -6,6 +6,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from graft.skips import Skip
+
 
 class _Movable:
     """Moves every tensor field of a dataclass together."""
@@ -46,7 +48,7 @@ class PairBatch(_Movable):
         tile_id: B names.
         photo: uint8 [B, K, 3, h, w], only for an online teacher.
         position: samples of the endless training stream consumed by all ranks once this batch is done.
-        skipped: one reason for every sample or photo that had to be left out.
+        skipped: every sample or photo that had to be left out, and why.
     """
 
     tile: Tensor
@@ -57,7 +59,7 @@ class PairBatch(_Movable):
     tile_id: tuple[str, ...]
     photo: Tensor | None = None
     position: int = 0
-    skipped: tuple[str, ...] = ()
+    skipped: tuple[Skip, ...] = ()
 
 
 @dataclass(frozen=True)

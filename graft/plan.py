@@ -6,6 +6,8 @@ The training stream is endless: pass after pass over all samples, each pass in a
 many steps, and a position is all that has to be remembered to go on.
 """
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -68,6 +70,23 @@ class SamplePlan:
         shard_of, index_of = self._window_order(pass_number, window_number)
         within = offset - int(starts[window_number])
         return pass_number, int(shard_of[within]), int(index_of[within])
+
+    def upcoming(self, position: int) -> list[int]:
+        """Shards needed from a global position on: those of its window, then of the next.
+
+        The next window's shards come one by one while the first half of this one is read, so that a bounded cache lets
+        go of the previous window, not of this one.
+        """
+        pass_number, offset = divmod(position, self.total)
+        order, starts = self._pass_layout(pass_number)
+        number = int(np.searchsorted(starts, offset, side="right")) - 1
+        first = number * self._window
+        now, later = order[first : first + self._window], order[first + self._window :][: self._window]
+        if len(later) == 0:
+            later = self._generator(0, pass_number + 1).permutation(len(self._samples))[: self._window]
+        read = (offset - int(starts[number])) / int(starts[number + 1] - starts[number])
+        ahead = math.ceil(min(1.0, 2 * read) * len(later))
+        return [*now.tolist(), *later[:ahead].tolist()]
 
     def batch(self, start: int, step: int, *, batch_size: int, rank: int, world: int) -> range:
         """Global positions of a rank's batch, `step` batches after the stream was taken up at position `start`."""

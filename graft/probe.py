@@ -51,7 +51,7 @@ def read_probe_words(
         found = ProbeWords(read_words(prompts, family, teacher), teacher.card, teacher)
     if of_shards is not None and found.words.teacher not in (None, of_shards["identity"]):
         raise GraftError(
-            f"The vectors in {index.folder} are of teacher {of_shards['name']} ({of_shards['identity'][:16]}), the "
+            f"The vectors in {index.where} are of teacher {of_shards['name']} ({of_shards['identity'][:16]}), the "
             f"probe's words of another ({found.words.teacher[:16]}): set model.init_args.architecture and weights to "
             "the shards' teacher, or build the shards again with graft prepare --overwrite."
         )

@@ -1,6 +1,7 @@
 """The endless training stream of `PairBatch`es."""
 
 import io
+import signal
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -13,7 +14,9 @@ from graft.batch import PairBatch
 from graft.errors import GraftError
 from graft.fit import UNREADABLE
 from graft.plan import SamplePlan
+from graft.shard_cache import Prefetcher, ShardCache
 from graft.shards import BadSampleError, ShardIndex, ShardReader, photo_number
+from graft.skips import Skip
 
 PhotoPreprocess = Callable[[Image.Image], Tensor]
 
@@ -26,14 +29,19 @@ def require_content(index: ShardIndex, *, online: bool) -> None:
     """
     if not online and index.teacher is None:
         raise GraftError(
-            f"The shards in {index.folder} hold photos but no teacher vectors: set data.init_args.online_photo_size "
+            f"The shards in {index.where} hold photos but no teacher vectors: set data.init_args.online_photo_size "
             "and model.init_args.online_teacher, or build them again with graft prepare --teacher."
         )
     if online and not index.photos_stored:
         raise GraftError(
-            f"The shards in {index.folder} hold no photos for an online teacher: set data.init_args.online_photo_size "
-            "to null, or build them again with graft prepare --store-photos."
+            f"The shards in {index.where} hold no photos for an online teacher: set data.init_args.online_photo_size "
+            "to null, or build them again with graft prepare --shards.photos=true."
         )
+
+
+def outlive_first_sigterm(_: int) -> None:
+    """Make a worker ignore SIGTERM once: schedulers send it to all processes, and the step under way still needs it."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
 class PairStream(IterableDataset[PairBatch]):
@@ -51,6 +59,7 @@ class PairStream(IterableDataset[PairBatch]):
         world: number of processes.
         window: shards mixed with each other (see `SamplePlan`).
         preprocess_photo: image to uint8 [3, S, S] for an online teacher; None reads the vectors in the shards.
+        cache: for shards at an address; local ones are read where they are.
 
     Attributes:
         start: global position at which the next iteration takes the stream up.
@@ -67,12 +76,14 @@ class PairStream(IterableDataset[PairBatch]):
         world: int = 1,
         window: int = 16,
         preprocess_photo: PhotoPreprocess | None = None,
+        cache: ShardCache | None = None,
     ) -> None:
         super().__init__()
         require_content(index, online=preprocess_photo is not None)
         self.plan = SamplePlan(list(index.samples), seed=seed, window=window)
         self.start = 0
-        self._reader = ShardReader(index, open_shards=2 * window)
+        self._reader = ShardReader(index, open_shards=2 * window, cache=cache)
+        self._cache = cache
         self._index = index
         self._seed = seed
         self._batch_size = batch_size
@@ -83,13 +94,23 @@ class PairStream(IterableDataset[PairBatch]):
     def __iter__(self) -> Iterator[PairBatch]:
         worker, start = get_worker_info(), self.start  # `start` moves on while a main-process iteration runs
         step, stride = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        while True:
-            yield self.batch(start, step)
-            step += stride
+        cache, turn = self._cache, self._rank * stride + step
+        ahead = None if cache is None else Prefetcher(cache.fetch_ahead, turn=turn)
+        try:
+            while True:
+                if ahead is not None:
+                    ahead.want(self.plan.upcoming(self._positions(start, step)[0]))
+                yield self.batch(start, step)
+                step += stride
+        finally:
+            if ahead is not None:
+                ahead.close()
+
+    def _positions(self, start: int, step: int) -> range:
+        return self.plan.batch(start, step, batch_size=self._batch_size, rank=self._rank, world=self._world)
 
     def batch(self, start: int, step: int) -> PairBatch:
         """The batch `step` steps after the stream was taken up at global position `start`."""
-        positions = self.plan.batch(start, step, batch_size=self._batch_size, rank=self._rank, world=self._world)
         size, places, side = self._batch_size, self._photos, self._index.tile_size
         tile = torch.zeros(size, 3, side, side, dtype=torch.uint8)
         mask = torch.zeros(size, places, dtype=torch.bool)
@@ -97,32 +118,35 @@ class PairStream(IterableDataset[PairBatch]):
         photo_id = torch.zeros(size, places, dtype=torch.int64)
         ground = None if self._preprocess else torch.zeros(size, places, self._dim)
         photo: Tensor | None = None
-        names, skipped = [""] * size, list[str]()
-        for row, position in enumerate(positions):
+        set_mask, set_xy, set_id = mask.numpy(), xy.numpy(), photo_id.numpy()  # writing single values is far faster
+        names, skipped = [""] * size, list[Skip]()
+        for row, position in enumerate(self._positions(start, step)):
             pass_number, shard, number = self.plan.locate(position)
             try:
                 sample = self._reader.read(shard, number)
             except BadSampleError as fault:
-                skipped.append(str(fault))
+                skipped.append(Skip(position, pass_number, self._index.files[shard], number, "", str(fault)))
                 continue
             tile[row], names[row] = sample.tile, sample.meta["tile_id"]
             chosen = self._choose(len(sample.meta["photos"]), pass_number, shard, number)
+            if ground is not None and sample.ground is not None:
+                ground[row, : len(chosen)] = sample.ground[chosen]
             for place, which in enumerate(chosen):
                 if self._preprocess is not None:
                     try:
                         image = self._preprocess(Image.open(io.BytesIO(sample.photos[which])))
                     except UNREADABLE as fault:
-                        skipped.append(f"photo {sample.meta['photos'][which]['id']} of {names[row]}: {fault}")
+                        bad = sample.meta["photos"][which]["id"]
+                        reason = f"photo {bad} of {names[row]}: {fault}"
+                        skipped.append(Skip(position, pass_number, self._index.files[shard], number, bad, reason))
                         continue
                     if photo is None:
                         photo = torch.zeros(size, places, *image.shape, dtype=torch.uint8)
                     photo[row, place] = image
-                elif ground is not None and sample.ground is not None:
-                    ground[row, place] = sample.ground[which]
                 about = sample.meta["photos"][which]
-                xy[row, place] = torch.tensor([about["x"], about["y"]])
-                photo_id[row, place] = photo_number(about["id"])
-                mask[row, place] = True
+                set_xy[row, place] = about["x"], about["y"]
+                set_id[row, place] = photo_number(about["id"])
+                set_mask[row, place] = True
         consumed = start + (step + 1) * self._world * size
         return PairBatch(tile, ground, mask, xy, photo_id, tuple(names), photo, consumed, tuple(skipped))
 

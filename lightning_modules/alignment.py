@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 import torch
-from lightning import LightningModule
+from lightning import Callback, LightningModule
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
@@ -18,8 +18,8 @@ from graft.optimisation import adamw, warmup_cosine_schedule
 from graft.photo_tokens import TokenRead, check_whole_patches, tokens_under_photos
 from graft.probe import read_probe_words
 from graft.prompts import class_ids
-from graft.skips import SkipCounter
 from graft.teacher import Teacher
+from lightning_modules.callbacks import SkipGuard
 
 LARGEST_LOGIT_SCALE = 100.0
 
@@ -83,8 +83,6 @@ class GraftAlignment(LightningModule):
         classes = len(class_ids(probe_prompts))
         self.probe_top1 = MulticlassAccuracy(classes, average="micro")
         self.probe_top1_macro = MulticlassAccuracy(classes, average="macro")
-        self.skips = SkipCounter("Copy the shards again, or build them again with graft prepare --overwrite.")
-        self.probe_skips = SkipCounter("Unpack the probe's images (data.init_args.probe) again.")
         self._teacher: Teacher | None = None
         self._card: dict[str, Any] = {}
 
@@ -123,6 +121,10 @@ class GraftAlignment(LightningModule):
         self._teacher = probe.teacher if settings["online_teacher"] else None
         self._card = {"sensor": index.sensor, "radiometry": index.radiometry, "teacher": probe.card}
 
+    def configure_callbacks(self) -> list[Callback]:
+        """No run goes without the limit on damaged samples."""
+        return [SkipGuard()]
+
     def on_fit_start(self) -> None:
         """Put words and an online teacher beside the model."""
         self.probe_text = self.probe_text.to(self.device)
@@ -131,7 +133,6 @@ class GraftAlignment(LightningModule):
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
         """The loss of one batch, in float32."""
-        self.skips.add(len(batch.tile) + (0 if batch.photo is None else batch.mask.numel()), batch.skipped)
         ground, mask, photo_id = self._ground(batch), batch.mask, batch.photo_id
         if self.hparams["photos"] == "mean":
             ground, mask, photo_id = pool_photos(ground, mask, photo_id)
@@ -150,8 +151,7 @@ class GraftAlignment(LightningModule):
             seen = similarity(satellite, ground, mask)
         self.log("train/loss", loss, prog_bar=True)
         self.log_dict(
-            {f"train/{name}": value for name, value in vars(seen).items()}
-            | {"train/logit_scale": self.log_scale.exp(), "train/skipped": float(self.skips.skipped)}
+            {f"train/{name}": value for name, value in vars(seen).items()} | {"train/logit_scale": self.log_scale.exp()}
         )
         return loss
 
@@ -185,7 +185,6 @@ class GraftAlignment(LightningModule):
 
     def validation_step(self, batch: LabelledBatch, batch_idx: int) -> None:
         """Zero-shot classification of labelled tiles: the metric to choose a checkpoint by."""
-        self.probe_skips.add(len(batch.name) + len(batch.skipped), batch.skipped)
         if not batch.name:
             return
         scores = zero_shot_scores(self._encode(batch.tile), self.probe_text)

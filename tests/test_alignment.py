@@ -2,8 +2,9 @@
 
 import json
 import math
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import pytest
@@ -248,6 +249,50 @@ def test_another_teacher_or_a_length_unknown_is_told(
     assert "is an address: download it" in fails(capsys, fit_config, fresh, "--ckpt_path=https://example.org/x.ckpt")
 
 
+def test_another_order_than_the_checkpoints_is_told(fit_config: Path, caplog: pytest.LogCaptureFixture) -> None:
+    fit(fit_config, "--trainer.max_epochs=1")
+    fit(fit_config)
+    assert "order of samples" not in caplog.text
+    fit(fit_config, "--trainer.max_epochs=3", "--data.init_args.window=2")
+    assert "The order of samples is another one than before (window 16 -> 2)" in caplog.text
+
+
+def test_resharded_samples_are_another_order(
+    fit_config: Path, caplog: pytest.LogCaptureFixture, make_shards: ShardFactory, tmp_path: Path
+) -> None:
+    fit(fit_config, "--trainer.max_epochs=1")
+    path = tmp_path / "run" / "last.ckpt"
+    content = torch.load(path, weights_only=True)
+    content["GroundPairs"].pop("shards")
+    torch.save(content, path)
+    fit(fit_config, "--trainer.max_epochs=2")  # a checkpoint from before the shards were noted
+    assert "order of samples" not in caplog.text
+    other = make_shards(tmp_path / "other", samples=24, shards=4, stored=True)
+    fit(fit_config, "--trainer.max_epochs=3", f"--data.init_args.shards={other}")
+    assert re.search("The order of samples is another one than before .shards [0-9a-f]{16} -> ", caplog.text)
+
+
+class Saved(Callback):
+    """Notes the micro-batches done when a checkpoint is written."""
+
+    done: ClassVar[list[int]] = []
+
+    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: Any) -> None:
+        self.done.append(trainer.fit_loop.epoch_loop.batch_progress.current.ready)
+
+
+@pytest.mark.parametrize("flags", [[], ["--trainer.val_check_interval=2"]])
+def test_no_checkpoint_falls_in_the_middle_of_accumulation(fit_config: Path, flags: list[str]) -> None:
+    config = yaml.safe_load(fit_config.read_text())
+    config["trainer"] |= {"accumulate_grad_batches": 4, "limit_train_batches": 14, "max_epochs": 1, "max_steps": 1}
+    config["trainer"]["callbacks"].append({"class_path": "tests.test_alignment.Saved"})
+    fit_config.write_text(yaml.safe_dump(config))
+    Saved.done.clear()
+    fit(fit_config, *flags)
+    fit(fit_config, *flags, "--trainer.max_steps=-1")
+    assert Saved.done == [4, 8, 12, 14]
+
+
 def test_gradients_can_be_clipped_in_the_shipped_precision(fit_config: Path, tmp_path: Path) -> None:
     cli = fit(fit_config, "--trainer.precision=bf16-mixed", "--trainer.gradient_clip_val=0.01")
     assert cli.trainer.global_step == 4
@@ -260,31 +305,6 @@ def test_a_crash_leaves_its_curves(fit_config: Path, tmp_path: Path) -> None:
     with pytest.raises(BaseException):  # noqa: B017, PT011  # Lightning turns an interrupt into its own exit
         fit(fit_config)
     assert (tmp_path / "run" / "curves.png").is_file()
-
-
-def test_bad_samples_are_counted_and_too_many_stop_the_run(
-    fit_config: Path, make_shards: ShardFactory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def change(members: dict[str, bytes], number: int) -> None:
-        if number % 6 == 0 or all_bad:
-            members["tile.png"] = b"broken"
-
-    all_bad = False
-    some = make_shards(tmp_path / "some", change=change)
-    cli = fit(fit_config, f"--data.init_args.shards={some}", "--data.init_args.batch_size=12")
-    assert cli.model.skips.skipped == 8
-    assert math.isfinite(cli.trainer.callback_metrics["train/loss"])
-    all_bad = True
-    bad = make_shards(tmp_path / "bad", change=change)
-    message = fails(
-        capsys,
-        fit_config,
-        f"--data.init_args.shards={bad}",
-        "--data.init_args.batch_size=24",
-        f"--trainer.default_root_dir={tmp_path / 'bad-run'}",
-    )
-    assert "samples and photos could not be used" in message
-    assert "shard-00000" in message
 
 
 def test_nothing_is_configured_from_a_checkpoint(fit_config: Path, tmp_path: Path) -> None:

@@ -67,6 +67,58 @@ def test_a_broken_index_is_told(
         ShardIndex.load(folder)
 
 
+TEACHER = {"name": "a", "identity": "b", "dim": 3}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"sha256": "/home/someone/backup"}, "sha256 is '/home/someone/backup'"),
+        ({"sha256": "A" * 64}, "sha256 is 'AAA"),
+        ({"sha256": None}, "sha256 is None"),
+        ({"file": "../s1/a.tar"}, "file is '../s1/a.tar'"),
+        ({"file": "/a.tar"}, "file is '/a.tar'"),
+        ({"file": ".a.tar"}, "file is '.a.tar'"),
+        ({"file": 5}, "file is 5"),
+        ({"samples": "3"}, "samples is '3'"),
+        ({"samples": None}, "samples is None"),
+        ({"samples": -1}, "samples is -1"),
+        ({"samples": 1.5}, "samples is 1.5"),
+        ({"bytes": "9"}, "bytes is '9'"),
+    ],
+)
+def test_what_an_index_says_of_a_shard_is_checked(
+    make_shards: ShardFactory, tmp_path: Path, fields: dict[str, object], message: str
+) -> None:
+    path = make_shards(tmp_path / "s", samples=3) / "index.json"
+    content = json.loads(path.read_text())
+    content["shards"][1] |= fields
+    path.write_text(json.dumps(content))
+    with pytest.raises(GraftError, match=f"is not a shard index .*{message}"):
+        ShardIndex.load(path.parent)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"teacher": {}},
+        {"teacher": 5},
+        {"teacher": TEACHER | {"identity": None}},
+        {"teacher": TEACHER | {"dim": "3"}},
+        {"tile_size": "32"},
+        {"sensor": 3},
+        {"photos_stored": 1},
+        {"shards": {}},
+        {"shards": [3]},
+    ],
+)
+def test_a_field_of_another_type_is_told(make_shards: ShardFactory, tmp_path: Path, fields: dict[str, object]) -> None:
+    path = make_shards(tmp_path / "s", samples=3) / "index.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+    with pytest.raises(GraftError, match="is not a shard index"):
+        ShardIndex.load(path.parent)
+
+
 def drop(name: str) -> Change:
     return lambda members, number: members.pop(name) and None
 
@@ -91,13 +143,24 @@ def edit(**fields: object) -> Change:
         (put("ground.npy", npy(np.ones((3, 7), np.float16))), r"shape \(3, 7\), expected \(3, 32\)"),
         (put("ground.npy", npy(np.full((3, 32), np.nan, np.float16))), "not finite"),
         (put("ground.npy", npy(np.ones((3, 32), np.float16))), "unit length"),
-        (put("ground.npy", npy(np.array([object()]))), "pickle|allow_pickle"),
+        (put("ground.npy", npy(np.array([object()]))), "of objects"),
+        (put("ground.npy", npy(np.asfortranarray(np.ones((3, 32), np.float16)))), "Fortran order"),
+        (put("ground.npy", npy(np.ones((3, 32), np.float16))[:150]), "buffer"),
+        (edit(photos=[{"id": "a", "x": "1", "y": 2.0}] * 3), "x of photo a is '1', no number"),
+        (edit(photos=[{"id": 7, "x": 1.0, "y": 2.0}] * 3), "id of a photo is 7, expected text"),
+        (edit(photos=[{"id": "\ud800", "x": 1.0, "y": 2.0}] * 3), r"id of a photo is '\\ud800', expected text"),
+        (edit(photos=[{"id": "", "x": 1.0, "y": 2.0}] * 3), "id of a photo is '', expected text"),
+        (edit(photos=[{"id": "a", "x": 1e300, "y": 2.0}] * 3), "x of photo a is 1e.300, no number from 0 to 32"),
+        (edit(photos=[{"id": "a", "x": 1.0, "y": 32.01}] * 3), "y of photo a is 32.01, no number from 0 to 32"),
+        (edit(photos=[{"id": "a", "x": -0.01, "y": 2.0}] * 3), "x of photo a is -0.01"),
+        (edit(tile_id=7), "tile_id or the id of a photo is 7"),
+        (edit(photos=[{"id": "a", "x": float("nan"), "y": 2.0}] * 3), "x of photo a is nan"),
         (edit(teacher="0123456789abcdef"), "of teacher 0123456789abcdef, index.json names"),
         (edit(photos=[]), "a tile with no photo"),
         (put("json", b"{"), "line 1"),
         (put("json", b"[]"), "indices"),
         (edit(photos=[{"id": "a", "x": 1.0}] * 3), "json lacks y"),
-        (put("ground.npy", b"PK\x03\x04 no archive"), "zip"),
+        (put("ground.npy", b"PK\x03\x04 no archive"), "magic string"),
         (drop("ground01.jpg"), "3 photos in its json, 2 stored"),
     ],
 )

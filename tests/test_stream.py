@@ -90,7 +90,8 @@ def test_a_bad_sample_keeps_its_place_and_is_counted(make_shards: ShardFactory, 
     assert not bad.mask[row].any()
     assert bad.mask.sum() == good.mask.sum() - 2
     assert len(bad.skipped) == 1
-    assert "sample 3" in bad.skipped[0]
+    assert (bad.skipped[0].shard, bad.skipped[0].sample) == ("shard-000000.tar", 3)
+    assert "sample 3" in bad.skipped[0].reason
 
 
 def test_photos_for_an_online_teacher(shards: Path, make_shards: ShardFactory, tmp_path: Path) -> None:
@@ -106,12 +107,12 @@ def test_photos_for_an_online_teacher(shards: Path, make_shards: ShardFactory, t
     (batch,) = first(stream(broken, photos_per_tile=3, preprocess_photo=SquarePhoto(24)), 1)
     assert batch.mask.sum(1).tolist() == [2] * 4
     assert len(batch.skipped) == 4
-    assert "photo photo-" in batch.skipped[0]
+    assert "photo photo-" in batch.skipped[0].reason
 
 
 def test_says_which_switch_a_kind_of_shard_needs(make_shards: ShardFactory, tmp_path: Path) -> None:
     folder = make_shards(tmp_path / "s", samples=3)
-    with pytest.raises(GraftError, match="hold no photos for an online teacher.*--store-photos"):
+    with pytest.raises(GraftError, match="hold no photos for an online teacher.*--shards.photos=true"):
         stream(folder, preprocess_photo=SquarePhoto(24))
     index = folder / "index.json"
     index.write_text(json.dumps(json.loads(index.read_text()) | {"teacher": None}))
