@@ -21,6 +21,14 @@ def square_photo(image: Image.Image, size: int) -> Tensor:
     return torch.from_numpy(np.array(square)).permute(2, 0, 1).contiguous()
 
 
+def architecture_and_weights(name: str) -> tuple[str, str | None]:
+    """What to load a teacher by, from the name in its card: `ARCHITECTURE/WEIGHTS` or `local-dir:FOLDER`."""
+    if name.startswith("local-dir:"):
+        return name, None
+    architecture, _, weights = name.partition("/")
+    return architecture, weights or None
+
+
 class Teacher:
     """A frozen CLIP. Not an `nn.Module`, so that it never enters a state_dict and never leaves eval mode.
 

@@ -7,7 +7,7 @@ from graft.dense import DenseMode, default_mode
 from graft.errors import GraftError, first_line
 from graft.prompts import is_text_vectors
 from graft.sliding import DenseScorer
-from graft.teacher import Teacher
+from graft.teacher import Teacher, architecture_and_weights
 from graft.words import ClassWords, read_class_words
 
 
@@ -86,13 +86,6 @@ def _read_words(
     if is_text_vectors(prompts):
         return read_class_words(prompts, None, family)
     if teacher is None:
-        teacher, teacher_weights = _teacher_of(loaded.teacher["name"], teacher_weights)
+        teacher, recorded = architecture_and_weights(loaded.teacher["name"])
+        teacher_weights = teacher_weights or recorded
     return read_class_words(prompts, Teacher(teacher, teacher_weights), family)
-
-
-def _teacher_of(name: str, weights: str | None) -> tuple[str, str | None]:
-    """Architecture and weights from a teacher's name, `ARCHITECTURE/WEIGHTS` or `local-dir:FOLDER`."""
-    if name.startswith("local-dir:"):
-        return name, weights
-    architecture, _, recorded = name.partition("/")
-    return architecture, weights or recorded or None
