@@ -1,15 +1,21 @@
 """The `graft` command: each sub-command is a plain function that Python can call as well."""
 
+import json
 import re
 import sys
+from itertools import takewhile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from jsonargparse import ArgumentParser, auto_cli
 
-from graft.errors import GraftError
+from graft.audit import audit
+from graft.errors import fault_behind
+from graft.photos import photos
+from graft.photos.download import download
 from graft.prepare import prepare
 from graft.segment import segment
+from graft.shard_tools import VERBS
 
 
 def atlas(*, out: Path, sensor: str = "sentinel", seed: int = 0, size: Literal["demo", "tiny"] = "demo") -> None:
@@ -31,7 +37,7 @@ def teacher(*, world: Path, out: Path, seed: int = 0) -> None:
 
     Args:
         world: folder that `graft atlas` wrote.
-        out: open_clip folder to write; `graft prepare --teacher local-dir:OUT` uses it.
+        out: open_clip folder to write; graft prepare takes it as --teacher.architecture=local-dir:OUT.
         seed: of the initial weights and the order of photos.
     """
     from graft.atlas.teacher import train_teacher
@@ -40,10 +46,19 @@ def teacher(*, world: Path, out: Path, seed: int = 0) -> None:
 
 
 class _DashedParser(ArgumentParser):
-    """Spells options with dashes, and takes a bool that is off by default as a bare flag."""
+    """Spells options with dashes, takes a bool that is off by default as a bare flag, and tells a fault in one line."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print the fault and exit with status 2, or 1 where a value was understood and does not fit."""
+        fault = None if ex is None else fault_behind(ex)
+        told = " ".join(message.split()) if fault is None else str(fault)
+        more = f" ({self.prog.replace('[options] ', '')} --help lists the options)" if fault is None else ""
+        print(f"graft: {told}{more}", file=sys.stderr)
+        raise SystemExit(2 if fault is None else 1)
 
     def add_argument(self, *names: str, **settings: Any) -> Any:
-        if settings.get("type") is bool and settings.get("default") is False:
+        nested = "." in names[0]  # a key of a configuration: --shards.photos=true
+        if not nested and settings.get("type") is bool and settings.get("default") is False:
             del settings["type"]
             settings["action"] = "store_true"
         return super().add_argument(*(_dashed(name) for name in names), **settings)
@@ -55,6 +70,32 @@ def _dashed(argument: str) -> str:
     return option[0].replace("_", "-") + argument[option.end() :] if option else argument
 
 
+def commands() -> dict[str, Any]:
+    """Sub-commands by name; those of a group under its name."""
+    return {
+        "photos": photos,
+        "download": download,
+        "prepare": prepare,
+        "audit": audit,
+        "shards": {"_help": "List, look into, divide and join shards.", **VERBS},
+        "segment": segment,
+        "atlas": atlas,
+        "teacher": teacher,
+    }
+
+
+def _spelt_out(args: list[str]) -> list[str]:
+    """`prepare A B` as `prepare --config=A --config=B`; the folders of `shards merge A B` as one list."""
+    command = 2 if args[:2] == ["shards", "merge"] else 1
+    names = list(takewhile(lambda arg: not arg.startswith(("-", "[")), args[command:]))
+    rest = args[command + len(names) :]
+    if args[:1] == ["prepare"]:
+        return ["prepare", *(f"--config={file}" for file in names), *rest]
+    if command == 2 and names:
+        return [*args[:2], json.dumps(names), *rest]
+    return args
+
+
 def main(args: list[str] | None = None) -> None:
     """Run the `graft` command.
 
@@ -64,18 +105,20 @@ def main(args: list[str] | None = None) -> None:
     Raises:
         SystemExit: with status 1 after one line on stderr for a fault in the input, 2 for a wrong option.
     """
-    given = sys.argv[1:] if args is None else args
-    commands: dict[str, Any] = {"prepare": prepare, "segment": segment, "atlas": atlas, "teacher": teacher}
+    given = _spelt_out(sys.argv[1:] if args is None else args)
     try:
         auto_cli(
-            commands,
+            commands(),
             args=[_dashed(arg) for arg in given],
             parser_class=_DashedParser,
             as_positional=True,  # `segment SCENE`; every other argument is keyword-only
             prog="graft",
         )
-    except GraftError as error:
-        print(f"graft: {error}", file=sys.stderr)
+    except Exception as error:
+        fault = fault_behind(error)
+        if fault is None:
+            raise
+        print(f"graft: {fault}", file=sys.stderr)
         raise SystemExit(1) from None
 
 

@@ -16,6 +16,7 @@ import main
 ROOT = Path(__file__).parent.parent
 TRAINING = ("sentinel", "naip", "sentinel_pixel", "naip_pixel")
 OVERLAYS = ("atlas",)
+PREPARE = ("sentinel", "naip", "atlas")
 EVALUATION = tuple(sorted(path.stem for path in (ROOT / "configs" / "eval").glob("*.yaml")))
 
 # What the paper could have said: such a line says where its value is from, or that nobody knows.
@@ -64,7 +65,7 @@ def parse(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_every_file_is_covered() -> None:
-    names = {*TRAINING, *OVERLAYS, *(f"eval/{name}" for name in EVALUATION)}
+    names = {*TRAINING, *OVERLAYS, *(f"eval/{name}" for name in EVALUATION), *(f"prepare/{name}" for name in PREPARE)}
     found = (ROOT / "configs").rglob("*.yaml")
     assert {path.relative_to(ROOT / "configs").with_suffix("").as_posix() for path in found} == names
 
@@ -151,16 +152,44 @@ def test_every_command_shown_parses(command: str, parse: Any, monkeypatch: pytes
     elif program == "make":
         assert_make_knows(*arguments)
     elif "--help" not in arguments:
-        for name in ("prepare", "segment", "atlas", "teacher"):
-            function = getattr(graft.cli, name)
+        prepared(monkeypatch, arguments)
 
-            @functools.wraps(function)
-            def stop(**settings: Any) -> None:
-                raise Parsed(settings)
 
-            monkeypatch.setattr(graft.cli, name, stop)
-        with pytest.raises(Parsed):
-            graft.cli.main(arguments)
+def stopping(command: Any) -> Any:
+    """A command, or a group of them, with the same arguments, that ends where its work would begin."""
+    if isinstance(command, dict):
+        return {name: value if name == "_help" else stopping(value) for name, value in command.items()}
+
+    @functools.wraps(command)
+    def stop(*_: Any, **settings: Any) -> None:
+        raise Parsed(settings)
+
+    return stop
+
+
+def prepared(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> Any:
+    """What a `graft` command would be called with."""
+    commands = stopping(graft.cli.commands())
+    monkeypatch.setattr(graft.cli, "commands", lambda: commands)
+    with pytest.raises(Parsed) as end:
+        graft.cli.main(arguments)
+    return end.value.args[0]
+
+
+@pytest.mark.parametrize("overlay", [None, "atlas"])
+@pytest.mark.parametrize("sensor", ["sentinel", "naip"])
+def test_configurations_of_shards_parse(sensor: str, overlay: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    files = [f"configs/prepare/{name}.yaml" for name in (sensor, overlay) if name]
+    more = [] if overlay is None else ["--imagery.scenes=[scenes]", "--teacher.architecture=local-dir:teacher"]
+    settings = prepared(monkeypatch, ["prepare", *files, *more])
+    assert settings["sensor"] == sensor
+    assert (settings["imagery"].stac is None) == (overlay is not None)
+    assert settings["tiles"].spacing == 1.0, "no overlap unless asked for"
+    training = yaml.safe_load((ROOT / "configs" / f"{sensor}.yaml").read_text())
+    if overlay is None:
+        assert f"{settings['out']}/train" == training["data"]["init_args"]["shards"]
+        assert settings["teacher"].architecture == training["model"]["init_args"]["architecture"]
 
 
 def make(*arguments: str) -> str:

@@ -1,264 +1,390 @@
+import csv
 import io
 import json
-import random
+import shutil
 import tarfile
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import ExifTags, Image
 
 from graft.errors import GraftError
-from graft.prepare import prepare
-from graft.prepare.build import build_shards
-from graft.prepare.photos import read_photos
-from graft.prepare.plan import Settings, make_plan
-from graft.prepare.scenes import open_scenes
+from graft.imagery.settings import ImagerySettings
+from graft.photos.schema import PhotoTableWriter
+from graft.prepare import build, prepare
+from graft.prepare import publish as publishing
+from graft.prepare.settings import ClusterSettings, ShardSettings, TeacherSettings, TileSettings
 from graft.prepare.summary import Summary
-from graft.prepare.tally import Tally
-from graft.prepare.vectors import EncodedPhotos
-from graft.sensors import get_sensor
+from graft.select.settings import ContentFilters, MetadataFilters, Splits, Thinning
 from graft.shards import ShardIndex, ShardReader
-from tests.prepare_inputs import ColourTeacher, photo_at, write_photo, write_scene, write_table
+from graft.teacher import Teacher
+from tests.prepare_inputs import photo_at, write_photo, write_scene
+
+STORED: dict[str, Any] = {"shards": ShardSettings(photos=True, samples=100)}
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Path:
-    """Two scenes of 4 x 4 tiles, the second 640 m further east, the first with a corner tile of nodata."""
+def write_photos(folder: Path, rows: list[dict[str, Any]]) -> Path:
+    table = folder / "photos.parquet"
+    with PhotoTableWriter(table) as writer:
+        for row in rows:
+            writer.add(row | {"path": str(folder / str(row["path"]))})
+    return table
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two scenes of 4 x 4 tiles of 16 px, the second 640 m further east, the first with a corner of nodata."""
+    root = tmp_path_factory.mktemp("world")
     stored = np.random.default_rng(0).integers(300, 3000, (4, 64, 64)).astype(np.uint16)
     stored[:, :16, :16] = 0
-    write_scene(tmp_path / "scenes" / "A.tif", stored)
-    write_scene(tmp_path / "scenes" / "B.tif", west=500_640.0)
-    folder = tmp_path / "photos"
-    rows = [photo_at(folder, f"in{n}", 18.0 + 5 * n, 20.5, seed=n, heading="", license="CC0") for n in range(20)]
+    write_scene(root / "scenes" / "A.tif", stored)
+    write_scene(root / "scenes" / "B.tif", west=500_640.0)
+    folder = root / "photos"
+    rows = [
+        photo_at(folder, f"in{n}", 18.0 + 5 * n, 20.5, seed=n, license="CC0-1.0", author="ann", taken_at="2020-01-02")
+        for n in range(20)
+    ]
     rows += [photo_at(folder, f"many{n}", 34.5, 34.5 + n / 10, seed=100 + n) for n in range(6)]
-    rows += [photo_at(folder, "nodata", 3, 3), photo_at(folder, "far", 500, 3), photo_at(folder, "broken", 60, 60)]
-    rows += [photo_at(folder, "copy", 100, 60, seed=1)]
+    rows += [photo_at(folder, "nodata", 3, 3, seed=200), photo_at(folder, "far", 500, 3, seed=201)]
+    rows += [photo_at(folder, "broken", 60, 60, seed=202), photo_at(folder, "copy", 100, 60, seed=1)]
     (folder / "broken.jpg").write_bytes((folder / "broken.jpg").read_bytes()[:400])
     rows += [{**rows[0], "photo_id": "gone", "path": "gone.jpg"}]
-    write_table(folder / "photos.csv", [{"heading": "", "license": ""} | row for row in rows])
-    return tmp_path
+    write_photos(folder, rows)
+    return root
 
 
-def run(
-    world: Path, out: Path, *, store: bool = False, teacher: ColourTeacher | None = None, **changes: float | None
-) -> Summary:
-    settings = {"tile_size": 16, "stride": 16, "max_photos": 4, "max_nodata": 0.1, "seed": 0, "limit": None}
-    sensor = get_sensor("sentinel")
-    plan = make_plan(
-        read_photos(world / "photos" / "photos.csv"),
-        open_scenes(world / "scenes", sensor),
-        sensor,
-        Settings(**(settings | changes)),  # type: ignore[arg-type]
-    )
-    return build_shards(plan, out, teacher=teacher, store_photos=store, samples_per_shard=5, overwrite=False)
+def run(world: Path, out: Path, architecture: str | None, **changes: Any) -> Summary:
+    settings: dict[str, Any] = {
+        "photos": world / "photos" / "photos.parquet",
+        "imagery": ImagerySettings(scenes=[world / "scenes"]),
+        "sensor": "sentinel",
+        "out": out,
+        "teacher": None if architecture is None else TeacherSettings(architecture),
+        "filters": MetadataFilters(min_side=16),
+        "content": ContentFilters(min_scene=0, min_colour=0, near_duplicates=False),
+        "tiles": TileSettings(size=16, max_photos=4),
+        "shards": ShardSettings(samples=5),
+        "cluster": ClusterSettings(workers=1),
+    }
+    summary = prepare(**(settings | changes))
+    assert summary is not None
+    return summary
 
 
-def members(out: Path) -> dict[str, bytes]:
+def members(out: Path, split: str = "train") -> dict[str, bytes]:
     content = {}
-    for file in sorted(out.glob("*.tar")):
-        with tarfile.open(file) as archive:
+    for path in sorted((out / split).glob("*.tar")):
+        with tarfile.open(path) as archive:
             for member in archive:
-                data = archive.extractfile(member)
-                assert data is not None
-                content[member.name] = data.read()
+                file = archive.extractfile(member)
+                assert file is not None
+                content[member.name] = file.read()
     return content
 
 
-def records(out: Path) -> list[dict[str, Any]]:
-    return [json.loads(content) for name, content in members(out).items() if name.endswith(".json")]
+def everything(out: Path) -> dict[str, bytes]:
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
 
 
-def test_every_tile_and_photo_is_accounted_for(world: Path) -> None:
-    summary = run(world, world / "out", teacher=ColourTeacher())
-    assert summary.skipped_tiles.counts == {
-        "without a photo": 32 - 11,
-        "more than 10% without data": 1,
-        "none of its photos decodes": 1,
-    }
-    assert summary.skipped_photos.counts == {
-        "file missing": 1,
-        "outside every tile": 1,
-        "past --max-photos in every tile": 2,
-        "only in tiles left out": 1,
-        "photo does not decode: OSError": 1,
-    }
-    index = json.loads((world / "out" / "index.json").read_text())
-    tiles, photos = index["build"]["tiles"], index["build"]["photos"]
-    assert tiles["in_grid"] == summary.samples + sum(tiles["skipped"].values()) == 32
-    assert photos["listed"] == photos["written"] + sum(photos["skipped"].values()) == 31
-    assert photos["written"] == summary.distinct_photos == summary.photos
-    text = "\n".join(summary.lines())
-    assert "photo does not decode: OSError (broken)" in text
-    assert "more than 10% without data (a-r00000-c00000)" in text
+@pytest.fixture(scope="module")
+def built(world: Path, architecture: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Summary]:
+    out = tmp_path_factory.mktemp("built") / "shards"
+    return out, run(world, out, architecture)
 
 
-def test_sample_holds_place_and_photos(world: Path) -> None:
-    run(world, world / "out", teacher=ColourTeacher())
-    record = next(record for record in records(world / "out") if record["tile_id"] == "b-r00016-c00000")
-    assert record["transform"] == [10.0, 0.0, 500_640.0, 0.0, -10.0, 5_000_000.0 - 160]
-    assert (record["crs"], record["gsd_m"], record["sensor"]) == ("EPSG:32633", 10.0, "sentinel")
-    assert (record["datetime"], record["item"]) == ("2020-06-01T10:00:00", "product of B")
-    shifted = next(record for record in records(world / "out") if record["tile_id"] == "a-r00032-c00032")
-    assert shifted["transform"] == [10.0, 0.0, 500_320.0, 0.0, -10.0, 5_000_000.0 - 320]
-    places = {photo["id"]: (photo["x"], photo["y"]) for photo in record["photos"]}
-    assert places["in10"] == pytest.approx((18 + 50 - 64, 4.5), abs=1e-3)
-    assert record["photos"][0]["license"] == "CC0"
-    assert record["photos"][0]["source"] is None
-    assert record["photos"][0]["heading"] is None
+def test_every_photo_is_accounted_for(built: tuple[Path, Summary]) -> None:
+    out, summary = built
+    reasons = {reason: n for tally in summary.left_out.values() for reason, n in tally.counts.items()}
+    assert reasons["in no image"] == 1, "far"
+    assert reasons["more than 10% without data"] == 1, "the tile of nodata"
+    assert reasons["in no tile that was kept, or past tiles.max_photos"] == 1 + 2, "nodata, two of many"
+    assert any("decode" in reason for reason in reasons), "broken"
+    assert any("copy" in reason or "same file" in reason for reason in reasons), "copy"
+    dropped = sum(tally.total for stage, tally in summary.left_out.items() if stage != "tiles")
+    assert summary.listed == 31 == summary.written + dropped
+    counts = json.loads((out / "prepare.json").read_text())
+    assert counts["photos"]["written"] == summary.written == len(set(ids(out)))
+    assert not (out / ".building").exists()
 
 
-def test_vectors_belong_to_their_photos(world: Path) -> None:
-    teacher = ColourTeacher()
-    run(world, world / "out", teacher=teacher)
-    assert teacher.shown == 20 + 4 + 1 - 1  # in*, many*, copy; copy's file is that of in1
-    content = members(world / "out")
-    checked = 0
-    for record in records(world / "out"):
-        ground = np.load(io.BytesIO(content[record["tile_id"] + ".ground.npy"]))
-        for vector, photo in zip(ground, record["photos"], strict=True):
-            with Image.open(world / "photos" / f"{photo['id']}.jpg") as image:
-                alone = teacher.encode_image(teacher.preprocess_photo(image)[None])[0]
-            assert vector == pytest.approx(alone.numpy(), abs=1e-3)
-            checked += 1
-    assert checked == 25
+def ids(out: Path) -> list[str]:
+    return [
+        photo["id"]
+        for name, content in members(out).items()
+        if name.endswith(".json")
+        for photo in json.loads(content)["photos"]
+    ]
 
 
-def test_many_photos_in_batches(tmp_path: Path) -> None:
-    teacher = ColourTeacher()
-    paths = [str(write_photo(tmp_path / f"{number}.jpg", number)) for number in range(150)]
-    encoded = EncodedPhotos(tmp_path, teacher, True, 200)
-    encoded.encode(range(10, 160), paths, paths)
-    ground = encoded.ground(range(10, 160))
-    assert ground is not None
-    for path, vector in zip(paths, ground, strict=True):
-        with Image.open(path) as image:
-            alone = teacher.encode_image(teacher.preprocess_photo(image)[None])[0]
-        assert vector == pytest.approx(alone.numpy(), abs=1e-3)
-    assert len(set(encoded.jpegs(range(10, 160)))) == 150
-    assert [encoded.decodes(number) for number in (9, 10, 159, 160)] == [False, True, True, False]
+def test_a_sample_holds_place_and_photos(built: tuple[Path, Summary]) -> None:
+    out, _ = built
+    sample = json.loads(members(out)["a-r00016-c00016.json"])
+    assert {photo["id"] for photo in sample["photos"]} == {"in0", "in1", "in2"}
+    (first,) = (photo for photo in sample["photos"] if photo["id"] == "in0")
+    assert (first["x"], first["y"]) == pytest.approx((2.0, 4.5), abs=1e-3)
+    assert (first["license"], first["taken_at"]) == ("CC0-1.0", "2020-01-02")
+    assert sample["transform"] == [10.0, 0.0, 500_160.0, 0.0, -10.0, 4_999_840.0]
+    assert (sample["crs"], sample["gsd_m"], sample["split"]) == ("EPSG:32633", 10.0, "train")
+    assert (sample["nodata"], sample["cloudy"], sample["offset"]) == (0.0, None, 0.0)
+    assert (sample["item"], sample["datetime"]) == ("product of A", "2020-06-01T10:00:00")
 
 
-def test_same_input_same_bytes(world: Path) -> None:
-    run(world, world / "one", teacher=ColourTeacher(), store=True)
-    table = world / "photos" / "photos.csv"
-    header, *rows = table.read_text().splitlines()
-    random.Random(0).shuffle(rows)
-    table.write_text("\n".join([header, *rows]))
-    run(world, world / "two", teacher=ColourTeacher(), store=True)
-    run(world, world / "three", teacher=ColourTeacher(), store=True, seed=1)
-    one, two, three = (
-        {file.name: file.read_bytes() for file in (world / name).iterdir()} for name in ("one", "two", "three")
-    )
-    assert one == two
-    assert one.keys() == three.keys()
-    assert all(one[name] != three[name] for name in one)
+def test_vectors_belong_to_their_photos(built: tuple[Path, Summary], world: Path, teacher: Teacher) -> None:
+    out, _ = built
+    content = members(out)
+    for name in [name for name in content if name.endswith(".npy")]:
+        vectors = torch.from_numpy(np.load(io.BytesIO(content[name]))).float()
+        photos = json.loads(content[name.replace("ground.npy", "json")])["photos"]
+        pictures = [Image.open(world / "photos" / f"{photo['id']}.jpg") for photo in photos]
+        expected = teacher.encode_image(torch.stack([teacher.preprocess_photo(picture) for picture in pictures]))
+        assert torch.allclose(vectors, expected, atol=2e-3)
 
 
-def test_shards_mix_scenes(world: Path) -> None:
-    run(world, world / "out", teacher=ColourTeacher())
-    scenes = [record["tile_id"][0] for record in records(world / "out")]
-    assert Counter(scenes) == {"a": 4, "b": 5}
-    assert scenes != sorted(scenes)
-    assert set(scenes[:5]) == {"a", "b"}
-
-
-def test_stored_photos_are_bare_and_small(world: Path) -> None:
-    exif = Image.Exif()
-    exif[ExifTags.Base.Orientation] = 6
-    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] = (1.0, 2.0, 3.0)
-    write_photo(world / "photos" / "in0.jpg", size=(900, 600), exif=exif)
-    run(world, world / "out", store=True)
-    content = members(world / "out")
-    assert not any(name.endswith("ground.npy") for name in content)
-    record = next(record for record in records(world / "out") if "in0" in [photo["id"] for photo in record["photos"]])
-    assert record["teacher"] is None
-    number = [photo["id"] for photo in record["photos"]].index("in0")
-    for name, jpeg in content.items():
-        if name.endswith(".jpg"):
-            assert b"Exif" not in jpeg
-            with Image.open(io.BytesIO(jpeg)) as image:
-                assert not image.getexif()
-                upright = name == f"{record['tile_id']}.ground{number:02d}.jpg"
-                assert image.size == ((224, 336) if upright else (48, 32))
-
-
-def test_tally_names_the_first_few() -> None:
-    tally = Tally()
-    for number in range(5):
-        tally.add("odd", f"n{number}")
-    tally.add("never", number=0)
-    assert list(tally.lines()) == ["         5  odd (n0, n1, n2, …)"]
-
-
-def test_graft_reads_what_it_writes(world: Path) -> None:
-    run(world, world / "out", teacher=ColourTeacher(), store=True)
-    index = ShardIndex.load(world / "out")
-    assert (index.sensor, index.tile_size, index.samples) == ("sentinel", 16, (5, 4))
+def test_graft_reads_what_it_writes(built: tuple[Path, Summary]) -> None:
+    out, summary = built
+    index = ShardIndex.load(out / "train")
     reader = ShardReader(index)
-    for shard, samples in enumerate(index.samples):
-        for number in range(samples):
+    photos = 0
+    for shard, count in enumerate(index.samples):
+        for number in range(count):
             sample = reader.read(shard, number)
-            assert sample.tile.shape == (3, 16, 16)
             assert sample.ground is not None
-            assert len(sample.ground) == len(sample.photos) == len(sample.meta["photos"])
+            photos += len(sample.meta["photos"])
+    assert photos == summary.splits["train"]["photos"]
+    assert summary.splits["train"]["samples"] == sum(index.samples)
 
 
-def test_limit(world: Path) -> None:
-    summary = run(world, world / "out", teacher=ColourTeacher(), limit=3)
-    assert summary.skipped_tiles.counts["beyond --limit"] == 8
-    assert summary.samples <= 3
+def test_the_credits_name_every_photo_once(built: tuple[Path, Summary]) -> None:
+    out, _ = built
+    with (out / "ATTRIBUTION.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["photo_id"] for row in rows] == sorted(set(ids(out)))
+    assert {row["author"] for row in rows if row["photo_id"].startswith("in")} == {"ann"}
 
 
-def test_nothing_left_to_write(world: Path) -> None:
-    with pytest.raises(GraftError, match="No tile is left to write"):
-        run(world, world / "out", teacher=ColourTeacher(), max_nodata=-1.0)
-    assert list((world / "out").iterdir()) == []
+def test_same_inputs_same_bytes_on_one_process_and_on_two(
+    world: Path, built: tuple[Path, Summary], architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "PHOTOS_IN_PART", 7)
+    monkeypatch.setattr(build, "TILES_IN_PART", 3)
+    run(world, tmp_path / "one", architecture)
+    run(world, tmp_path / "two", architecture, cluster=ClusterSettings(workers=2))
+    assert everything(tmp_path / "one") == everything(tmp_path / "two")
+    assert {name for name in everything(tmp_path / "one") if name.endswith(".tar")}
 
 
-def test_photos_elsewhere_and_scenes_too_small(world: Path) -> None:
-    with pytest.raises(GraftError, match=r"All 2 scenes are smaller than a tile of 100 pixels"):
-        run(world, world / "out", tile_size=100)
-    write_table(world / "photos" / "photos.csv", [photo_at(world / "photos", "x", 5000, 5000)])
-    with pytest.raises(GraftError, match=r"None of 1 photos lies in any of 32 tiles .* not swapped"):
-        run(world, world / "out")
+def test_work_that_was_done_is_not_done_again(
+    world: Path, built: tuple[Path, Summary], architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "PHOTOS_IN_PART", 7)
+    looked: list[int] = []
+    look = build.look_at_part
+
+    def stumble(settings: Any, number: int, start: int, stop: int) -> int:
+        if number == 2 and len(looked) < 3:
+            looked.append(-1)
+            raise RuntimeError("power cut")
+        looked.append(number)
+        return look(settings, number, start, stop)
+
+    monkeypatch.setattr(build, "look_at_part", stumble)
+    with pytest.raises(RuntimeError, match="power cut"):
+        run(world, tmp_path / "out", architecture)
+    assert not list((tmp_path / "out").glob("*/*.tar"))
+    run(world, tmp_path / "out", architecture)
+    assert looked[:3] == [0, 1, -1]
+    assert 0 not in looked[3:]
+    monkeypatch.setattr(build, "look_at_part", look)
+    run(world, tmp_path / "whole", architecture)
+    assert everything(tmp_path / "out") == everything(tmp_path / "whole")
 
 
-def test_prepare_from_python(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    summary = prepare(
-        photos=world / "photos" / "photos.csv",
-        scenes=[world / "scenes" / "A.tif", world / "scenes" / "B.tif"],
+def stop_at(monkeypatch: pytest.MonkeyPatch, where: Any, name: str) -> None:
+    def blow(*_: Any, **__: Any) -> None:
+        raise RuntimeError("power cut")
+
+    monkeypatch.setattr(where, name, blow)
+
+
+def test_an_unfinished_build_of_other_inputs_is_not_mixed_in(
+    world: Path, architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_at(monkeypatch, build, "cut_part")
+    with pytest.raises(RuntimeError):
+        run(world, tmp_path / "out", architecture)
+    monkeypatch.undo()
+    with pytest.raises(GraftError, match=r"differs in seed.*--restart"):
+        run(world, tmp_path / "out", architecture, seed=1)
+    assert run(world, tmp_path / "out", architecture, seed=1, restart=True).written > 0
+
+
+def test_a_plan_binds_nobody(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop_at(monkeypatch, build.Build, "run")
+    with pytest.raises(RuntimeError):
+        run(world, tmp_path / "out", None, **STORED)
+    monkeypatch.undo()
+    assert run(world, tmp_path / "out", None, seed=1, **STORED).written > 0
+
+
+@pytest.mark.parametrize("last", ["index.json", "prepare.json"])
+def test_a_kill_while_shards_move_is_taken_up(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: str
+) -> None:
+    run(world, tmp_path / "whole", None, **STORED)
+    write = publishing.write_json
+
+    def stumble(path: Path, value: Any) -> None:
+        if path.name == last:
+            raise RuntimeError("power cut")
+        write(path, value)
+
+    monkeypatch.setattr(publishing, "write_json", stumble)
+    with pytest.raises(RuntimeError):
+        run(world, tmp_path / "out", None, **STORED)
+    monkeypatch.undo()
+    run(world, tmp_path / "out", None, **STORED)
+    assert everything(tmp_path / "out") == everything(tmp_path / "whole")
+
+
+def test_a_second_build_in_one_process_reads_its_own_images(world: Path, tmp_path: Path) -> None:
+    first, second = ImagerySettings(scenes=[world / "scenes"]), ImagerySettings(scenes=[world / "scenes" / "B.tif"])
+    run(world, tmp_path / "out", None, imagery=first, **STORED)
+    run(world, tmp_path / "out", None, imagery=second, overwrite=True, **STORED)
+    run(world, tmp_path / "fresh", None, imagery=second, **STORED)
+    assert everything(tmp_path / "out") == everything(tmp_path / "fresh")
+    assert all(name.startswith("b-") for name in members(tmp_path / "out"))
+
+
+def test_a_take_down_list_that_grew_is_another_build(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    takedown = tmp_path / "takedown.txt"
+    takedown.write_text("")
+    filters = MetadataFilters(min_side=16, takedown=takedown)
+    stop_at(monkeypatch, build, "cut_part")
+    with pytest.raises(RuntimeError):
+        run(world, tmp_path / "out", None, filters=filters, **STORED)
+    monkeypatch.undo()
+    takedown.write_text("in0\n")
+    with pytest.raises(GraftError, match="differs in take-down list"):
+        run(world, tmp_path / "out", None, filters=filters, **STORED)
+    run(world, tmp_path / "out", None, filters=filters, restart=True, **STORED)
+    assert "in0" not in ids(tmp_path / "out")
+
+
+def test_what_is_not_of_the_build_stays_and_splits_do_not_mix(world: Path, tmp_path: Path) -> None:
+    run(world, tmp_path / "out", None, **STORED)
+    shutil.copytree(tmp_path / "out" / "train", tmp_path / "out" / "mine")
+    with pytest.raises(GraftError, match="already holds shards"):
+        run(world, tmp_path / "out", None, splits=Splits({"val": 1.0}), **STORED)
+    run(world, tmp_path / "out", None, splits=Splits({"val": 1.0}), overwrite=True, **STORED)
+    assert not list((tmp_path / "out" / "train").glob("*"))
+    assert len(ids(tmp_path / "out")) == 0
+    assert list((tmp_path / "out" / "mine").glob("*.tar"))
+
+
+def test_overlapping_tiles_only_on_demand(world: Path, tmp_path: Path) -> None:
+    stored = {"shards": ShardSettings(photos=True, samples=100)}
+    run(world, tmp_path / "apart", None, **stored)
+    run(world, tmp_path / "over", None, tiles=TileSettings(size=16, spacing=0.5), **stored)
+    assert len(ids(tmp_path / "over")) > 2 * len(ids(tmp_path / "apart"))
+    assert len(set(ids(tmp_path / "apart"))) == len(ids(tmp_path / "apart"))
+
+
+def test_stored_photos_are_bare_and_small(tmp_path: Path) -> None:
+    write_scene(tmp_path / "scenes" / "A.tif")
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist] = "Jane Roe"
+    exif[ExifTags.Base.Orientation] = 6
+    row = photo_at(tmp_path / "photos", "p", 20, 20)
+    write_photo(tmp_path / "photos" / "p.jpg", size=(640, 480), exif=exif)
+    with Image.open(tmp_path / "photos" / "p.jpg") as image:
+        image.save(tmp_path / "photos" / "p.jpg", comment=b"call 555-0100", exif=exif)
+    write_photos(tmp_path / "photos", [row])
+    run(tmp_path, tmp_path / "out", None, shards=ShardSettings(photos=True))
+    (content,) = (value for name, value in members(tmp_path / "out").items() if name.endswith(".jpg"))
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.size == (224, 299)
+        assert not image.getexif()
+        assert set(image.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
+    assert b"555-0100" not in content
+
+
+def test_splits_share_no_photo_and_no_ground(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    write_scene(tmp_path / "scenes" / "A.tif", rng.integers(300, 3000, (4, 600, 600)).astype(np.uint16))
+    rows = [photo_at(tmp_path / "photos", f"p{n}", *rng.uniform(0, 600, 2), seed=n) for n in range(300)]
+    write_photos(tmp_path / "photos", rows)
+    splits = Splits({"train": 0.5, "val": 0.5}, cell_km=1.0)
+    run(tmp_path, tmp_path / "out", None, splits=splits, shards=ShardSettings(photos=True))
+    boxes = {}
+    for split in ("train", "val"):
+        content = members(tmp_path / "out", split)
+        samples = [json.loads(value) for name, value in content.items() if name.endswith(".json")]
+        assert len(samples) > 10
+        assert {sample["split"] for sample in samples} == {split}
+        boxes[split] = np.array([(sample["transform"][2], sample["transform"][5]) for sample in samples])
+    apart = np.abs(boxes["train"][:, None] - boxes["val"][None]).max(axis=-1)
+    assert apart.min() >= 160, "no pixel of one split's ground in the other's"
+    assert json.loads((tmp_path / "out" / "val" / "index.json").read_text())["split"] == "val"
+
+
+def test_the_plan_alone_opens_no_photo(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copy = tmp_path / "photos"
+    copy.mkdir()
+    shutil.copy(world / "photos" / "photos.parquet", copy)
+    shutil.copytree(world / "scenes", tmp_path / "scenes")
+    prepare(
+        photos=copy / "photos.parquet",
+        imagery=ImagerySettings(scenes=[tmp_path / "scenes"]),
         sensor="sentinel",
-        out=world / "out",
-        store_photos=True,
-        tile_size=16,
+        out=tmp_path / "out",
+        tiles=TileSettings(size=16),
+        shards=ShardSettings(photos=True),
+        plan=True,
     )
-    assert summary.samples == 9
-    printed = capsys.readouterr().out
-    assert "photos  30 usable of 31; 29 inside a tile" in printed
-    assert "tiles   32 of 16 px; 11 with a photo; 11 to read" in printed
+    told = capsys.readouterr().out
+    assert "31 in the table" in told
+    assert "images  2" in told
+    assert "disk    at most" in told
+    assert not list((tmp_path / "out").rglob("looks"))
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"store_photos": False}, "Nothing of the photos would be kept"),
-        ({"teacher": "ViT-B-32"}, "add --teacher-weights"),
-        ({"sensor": "landsat"}, "Unknown sensor 'landsat'"),
-        ({"stride": 0}, "--stride is 0; it must be at least 1"),
-        ({"max_nodata": 1.5}, "--max-nodata is 1.5; it must be between 0 and 1"),
-        ({"max_photos": 101}, "--max-photos is 101; it must be between 1 and 100"),
-        ({"limit": 0}, "--limit is 0"),
+        ({"shards": ShardSettings()}, "Nothing of the photos would be kept"),
+        ({"photos": Path("/nowhere.parquet")}, "No photo table at /nowhere.parquet"),
+        ({"sensor": "landsat"}, "Unknown sensor"),
+        ({"tiles": TileSettings(size=300)}, "lies in a tile"),
+        ({"filters": MetadataFilters(licenses=["CC-BY"])}, "license not allowed"),
+        ({"filters": MetadataFilters(takedown=Path("nope.txt"))}, "No file or folder at nope.txt"),
+        ({"memory": "lots"}, "memory is 'lots'"),
+        ({"photos": Path("/tmp/a*.parquet")}, "read as a pattern|No photo table"),
     ],
 )
-def test_prepare_refuses(world: Path, changes: dict[str, Any], message: str) -> None:
-    given: dict[str, Any] = {
-        "photos": world / "photos" / "photos.csv",
-        "scenes": world / "scenes",
-        "sensor": "sentinel",
-    }
+def test_prepare_refuses(world: Path, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(GraftError, match=message):
-        prepare(**(given | {"out": world / "out", "store_photos": True} | changes))
-    assert not (world / "out").exists()
+        run(world, tmp_path / "out", None, **({"shards": ShardSettings(photos=True)} | changes))
+    assert not list((tmp_path / "out").glob("*/*.tar"))
+
+
+def test_shards_that_are_there_are_replaced_only_on_demand(world: Path, tmp_path: Path) -> None:
+    run(world, tmp_path / "out", None, shards=ShardSettings(photos=True, samples=2))
+    before = everything(tmp_path / "out")
+    with pytest.raises(GraftError, match="already holds shards"):
+        run(world, tmp_path / "out", None, shards=ShardSettings(photos=True))
+    assert everything(tmp_path / "out") == before
+    run(world, tmp_path / "out", None, shards=ShardSettings(photos=True, samples=100), overwrite=True)
+    assert len(list((tmp_path / "out" / "train").glob("*.tar"))) == 1
+
+
+def test_thinning_and_caps_reach_the_shards(world: Path, tmp_path: Path) -> None:
+    summary = run(
+        world, tmp_path / "out", None, shards=ShardSettings(photos=True), thinning=Thinning(max_per_author_cell=3)
+    )
+    assert sum(name.startswith("in") for name in ids(tmp_path / "out")) <= 2 * 3
+    assert summary.left_out["by caps and thinning"].total > 0

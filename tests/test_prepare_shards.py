@@ -10,7 +10,8 @@ import webdataset
 
 from graft.errors import GraftError
 from graft.prepare.records import PhotoRecord, TileRecord
-from graft.prepare.shards import ShardBuilder, encode_png
+from graft.prepare.samples import ShardCard, encode_png
+from graft.prepare.shards import ShardBuilder
 from graft.sensors import get_sensor
 from tests.prepare_inputs import write_photo
 
@@ -21,13 +22,10 @@ GROUND = np.array([[1, 0, 0], [0, 0.6, 0.8]], dtype=np.float32)
 
 
 def builder(out: Path, **changes: object) -> ShardBuilder:
-    settings: dict[str, Any] = {
-        "sensor": get_sensor("sentinel"),
-        "tile_size": 8,
-        "teacher": TEACHER,
-        "photos_stored": False,
-    }
-    return ShardBuilder(out, **(settings | changes))
+    sensor = get_sensor("sentinel")
+    card: dict[str, Any] = {"teacher": TEACHER, "photos_stored": False}
+    card |= {name: changes.pop(name) for name in ("teacher", "photos_stored") if name in changes}
+    return ShardBuilder(out, ShardCard(sensor.name, sensor.radiometry, 8, **card), **changes)
 
 
 def build(out: Path, keys: list[str], **changes: object) -> dict[str, Any]:

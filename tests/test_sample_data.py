@@ -6,7 +6,6 @@ tile itself (distillation).
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import open_clip
@@ -17,7 +16,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from graft.prepare.records import PhotoRecord, TileRecord
-from graft.prepare.shards import ShardBuilder, encode_png
+from graft.prepare.samples import ShardCard, encode_png
+from graft.prepare.shards import ShardBuilder
 from graft.prompts import TextVectors, save_text_vectors
 from graft.results import read_rows
 from graft.sensors import get_sensor
@@ -48,8 +48,8 @@ WHU_MODEL = {
 
 def test_pseudo_pairs_train_the_full_tower_with_an_online_teacher(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    settings: dict[str, Any] = {"teacher": None, "photos_stored": True, "samples_per_shard": 40}
-    with ShardBuilder(tmp_path / "shards", sensor=get_sensor("naip"), tile_size=144, **settings) as shards:
+    shard_card = ShardCard("naip", get_sensor("naip").radiometry, 144, None, photos_stored=True)
+    with ShardBuilder(tmp_path / "shards", shard_card, samples_per_shard=40) as shards:
         for scene, classes in PSEUDO_PAIRS.items():
             photos = sorted((SAMPLE_DATA / "ground_photos" / scene).iterdir())
             for name in classes:
@@ -86,7 +86,7 @@ def test_pseudo_pairs_train_the_full_tower_with_an_online_teacher(tmp_path: Path
         ]
     )
     assert cli.trainer.global_step == 20
-    assert cli.model.skips.skipped == 0
+    assert cli.trainer.callback_metrics["train/skipped"] == 0
     print(f"pseudo pairs: loss {cli.trainer.callback_metrics['train/loss']:.3f} after 20 steps")
 
 
@@ -125,8 +125,8 @@ def test_whu_trains_on_real_clip_vectors(tmp_path: Path) -> None:
     card = {"name": "ViT-B-32-quickgelu/openai", "identity": identity, "dim": 512}
 
     held_out = []
-    settings: dict[str, Any] = {"teacher": card, "photos_stored": False, "samples_per_shard": 200}
-    with ShardBuilder(tmp_path / "shards", sensor=get_sensor("naip"), tile_size=224, **settings) as shards:
+    shard_card = ShardCard("naip", get_sensor("naip").radiometry, 224, card, photos_stored=False)
+    with ShardBuilder(tmp_path / "shards", shard_card, samples_per_shard=200) as shards:
         for number, name in enumerate(files):
             path = SAMPLE_DATA / "whu_rs19" / "images" / Path(name).name
             if number % 5 == 0:

@@ -1,7 +1,11 @@
-"""The shard builder: geotagged photos and satellite scenes become training shards (`graft prepare`)."""
+"""The shard builder: geotagged photos and satellite images become training shards (`graft prepare`)."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from graft.imagery.settings import ImagerySettings, check_settings
+from graft.prepare.settings import BuildSettings, ClusterSettings, ShardSettings, TeacherSettings, TileSettings
+from graft.select.settings import ContentFilters, MetadataFilters, Splits, Thinning
 
 if TYPE_CHECKING:
     from graft.prepare.summary import Summary
@@ -10,103 +14,97 @@ if TYPE_CHECKING:
 def prepare(
     *,
     photos: Path,
-    scenes: list[Path] | Path,
+    imagery: ImagerySettings,
     sensor: str,
     out: Path,
-    teacher: str | None = None,
-    teacher_weights: str | None = None,
-    store_photos: bool = False,
-    tile_size: int = 224,
-    stride: int | None = None,
-    max_photos: int = 25,
-    max_nodata: float = 0.1,
-    samples_per_shard: int = 1000,
+    teacher: TeacherSettings | None = None,
+    filters: MetadataFilters = MetadataFilters(),  # noqa: B008  # frozen
+    content: ContentFilters = ContentFilters(),  # noqa: B008
+    thinning: Thinning = Thinning(),  # noqa: B008
+    splits: Splits = Splits(),  # noqa: B008
+    tiles: TileSettings = TileSettings(),  # noqa: B008
+    shards: ShardSettings = ShardSettings(),  # noqa: B008
+    cluster: ClusterSettings = ClusterSettings(),  # noqa: B008
+    memory: str = "2GB",
     seed: int = 0,
-    limit: int | None = None,
+    plan: bool = False,
+    restart: bool = False,
     overwrite: bool = False,
-) -> "Summary":
-    """Build shards from geotagged photos and satellite scenes.
+) -> "Summary | None":
+    """Build shards from a photo table and satellite images: graft prepare CONFIG, e.g. configs/prepare/sentinel.yaml.
 
-    Prints its plan, then what it wrote and left out. The same input gives the same bytes. An existing OUT is
-    untouched until the build is complete.
+    Prints its plan, then works in OUT/.building, where a killed build is taken up again by the same command. Shards
+    appear in OUT/SPLIT all at once at the end. The same inputs give the same bytes, on any number of processes.
 
     Args:
-        photos: a CSV with photo_id, path, lon, lat (and accuracy_m, taken_at, heading, license, source), or a folder
-            of JPEG files with GPS in their EXIF.
-        scenes: a raster, a folder of rasters, or a list in brackets.
+        photos: photo table, as `graft photos` or `graft download` writes it.
+        imagery: where images come from, and which of their windows are good enough.
         sensor: a row of sensors.yaml, e.g. sentinel or naip.
-        out: folder for the shards.
-        teacher: open_clip architecture whose image tower turns photos into vectors, or local-dir:FOLDER.
-        teacher_weights: tag of open_clip (openai) or a file of weights.
-        store_photos: keep the photos, small and without metadata, for a teacher that runs during training.
-        tile_size: side of a tile in pixels.
-        stride: pixels from one tile to the next; the tile size if not given.
-        max_photos: photos kept in a tile.
-        max_nodata: tiles with a larger share of pixels without data are left out (0..1).
-        samples_per_shard: tiles in one tar file.
-        seed: of the choice of photos and the order of tiles.
-        limit: look at no more than this many tiles.
+        out: folder of the shards, one folder a split in it.
+        teacher: the CLIP whose vectors are stored and whose words filter photos; none with shards.photos alone.
+        filters: by what the table says of a photo.
+        content: by what a photo shows.
+        thinning: caps, and less of what is photographed most.
+        splits: shares of the ground, cell by cell, with a buffer between them.
+        tiles: how ground is cut.
+        shards: what is written.
+        cluster: where the work is done.
+        memory: that each process's database may take before it uses the disk, e.g. 2GB.
+        seed: of every choice among photos and tiles.
+        plan: print the plan and stop before the first photo is opened.
+        restart: drop the work of an unfinished build.
         overwrite: replace shards that are there already.
 
     Returns:
-        Counts of what was written and left out.
+        Counts of what was written and left out; None after `plan`.
 
     Raises:
         GraftError: input that is missing or does not fit, one sentence each.
     """
     from graft.errors import GraftError
-    from graft.prepare.build import build_shards
-    from graft.prepare.photos import read_photos
-    from graft.prepare.plan import Settings, make_plan
-    from graft.prepare.scenes import open_scenes
-    from graft.prepare.shards import MAX_SAMPLE_PHOTOS, check_destination
-    from graft.prepare.vectors import stored_side
+    from graft.prepare.build import Build
+    from graft.prepare.inputs import build_inputs
+    from graft.prepare.publish import REPORT
+    from graft.prepare.shards import check_destination, only_builder
+    from graft.prepare.work import begin, is_publishing
     from graft.sensors import get_sensor
 
-    stride = tile_size if stride is None else stride
-    limits = (
-        ("tile-size", tile_size, 1, None),
-        ("stride", stride, 1, None),
-        ("max-photos", max_photos, 1, MAX_SAMPLE_PHOTOS),
-        ("max-nodata", max_nodata, 0, 1),
-        ("samples-per-shard", samples_per_shard, 1, None),
-        ("limit", 1 if limit is None else limit, 1, None),
-    )
-    for flag, value, low, high in limits:
-        if value < low or (high is not None and value > high):
-            allowed = f"at least {low}" if high is None else f"between {low} and {high}"
-            raise GraftError(f"--{flag} is {value}; it must be {allowed}.")
-    if teacher is None and not store_photos:
-        raise GraftError(
-            "Nothing of the photos would be kept: name the --teacher whose vectors to store "
-            "(e.g. --teacher ViT-B-16-quickgelu --teacher-weights openai), or pass --store-photos."
-        )
-    if teacher is not None and teacher_weights is None and not teacher.startswith("local-dir:"):
-        raise GraftError(
-            f"The teacher {teacher} without weights is random and teaches nothing: "
-            "add --teacher-weights with a tag (openai) or a file."
-        )
+    check_settings(imagery)
     row = get_sensor(sensor)
-    check_destination(out, overwrite=overwrite)
-    settings = Settings(tile_size, stride, max_photos, max_nodata, seed, limit)
-    plan = make_plan(read_photos(photos), open_scenes(scenes, row), row, settings)
-    loaded = None
-    if teacher is not None:
-        import torch
-
-        from graft.teacher import Teacher
-
-        loaded = Teacher(teacher, teacher_weights, device="cuda" if torch.cuda.is_available() else "cpu")
-    for line in plan.lines(out, loaded.dim if loaded else 0, stored_side(loaded) if store_photos else 0):
-        print(line)
-    summary = build_shards(
-        plan,
-        out,
-        teacher=loaded,
-        store_photos=store_photos,
-        samples_per_shard=samples_per_shard,
-        overwrite=overwrite,
-    )
+    if teacher is None and not shards.photos:
+        raise GraftError(
+            "Nothing of the photos would be kept: name the teacher whose vectors to store (teacher.architecture, "
+            "teacher.weights), or set shards.photos to true."
+        )
+    if not photos.is_file():
+        raise GraftError(f"No photo table at {photos}. Make one with graft photos, or set photos.")
+    for path in (photos, out):
+        if set("*?[") & set(str(path.absolute())):
+            raise GraftError(
+                f"The path {path.absolute()} holds *, ? or [, which databases read as a pattern: rename it."
+            )
+    if not overwrite and not is_publishing(out / ".building"):
+        if (out / REPORT).exists():
+            raise GraftError(
+                f"{out} already holds shards ({REPORT}). Choose another out, or replace them: --overwrite."
+            )
+        for split in splits.shares:
+            check_destination(out / split, overwrite=False)
+    settings = BuildSettings(
+        photos.absolute(), imagery, sensor, out.absolute(), teacher, filters, content, thinning, splits, tiles, shards,
+        cluster, memory, seed,
+    )  # fmt: skip
+    building = settings.out / ".building"
+    with only_builder(building):
+        work, begun = begin(building, build_inputs(settings), restart=restart)
+        if begun:
+            print("going on with the work of an earlier session")
+        build = Build(settings, row, work)
+        for line in build.plan():
+            print(line)
+        if plan:
+            return None
+        summary = build.run(overwrite=overwrite)
     for line in summary.lines():
         print(line)
     return summary

@@ -1,185 +1,257 @@
-"""Carrying a plan out: read tiles, encode photos, write shards."""
+"""The straight line of a build: filter, look, filter again, place, cut, pack, publish."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from tqdm import tqdm
-
 from graft.errors import GraftError
-from graft.prepare.plan import Plan
-from graft.prepare.records import PhotoRecord, TileRecord
-from graft.prepare.scenes import Tile, read_tiles
-from graft.prepare.shards import ShardBuilder, encode_png
-from graft.prepare.spool import Spool, ordered_map
+from graft.imagery.folder import open_folder
+from graft.imagery.image import Image
+from graft.imagery.stac import search_stac
+from graft.prepare.cluster import Submit, open_cluster, run_parts
+from graft.prepare.cut import CutSettings, cut_part
+from graft.prepare.looks import DEFAULT_STORED_SIDE, LookSettings, load_teacher, look_at_part
+from graft.prepare.pack import PackSettings, order_samples, pack_shard, shard_rows
+from graft.prepare.plan import plan_lines
+from graft.prepare.publish import publish
+from graft.prepare.samples import ShardCard
+from graft.prepare.settings import BuildSettings
 from graft.prepare.summary import Summary
-from graft.prepare.tally import Tally
-from graft.prepare.vectors import EncodedPhotos, PhotoTeacher
+from graft.prepare.tables import database, row_count
+from graft.prepare.tiles import attach_photos, place_tiles, read_images, write_images
+from graft.prepare.work import Work, read_tally
+from graft.select.content import by_content
+from graft.select.metadata import by_metadata
+from graft.select.thinning import thin
+from graft.sensors import Sensor
+from graft.tally import Tally
+
+PHOTOS_IN_PART, TILES_IN_PART = 2000, 256
 
 
-def build_shards(
-    plan: Plan,
-    out: Path,
-    *,
-    teacher: PhotoTeacher | None,
-    store_photos: bool,
-    samples_per_shard: int,
-    overwrite: bool,
-) -> Summary:
-    """Carry a plan out.
+class Build:
+    """One build, from its settings to the shards; every step leaves a file and is not repeated."""
 
-    Tiles are read scene by scene, each window once, and kept aside as PNG until they are written in the plan's order.
+    def __init__(self, settings: BuildSettings, sensor: Sensor, work: Work) -> None:
+        """Prepare; nothing is read yet."""
+        self.settings, self.sensor, self.work = settings, sensor, work
+        self.left_out: dict[str, Tally] = {}
+        self._teacher = None
+        if settings.teacher is not None:
+            self._teacher, _ = load_teacher(settings.teacher, settings.content.scene_prompts)
 
-    Raises:
-        GraftError: `out` holds shards already, or nothing is left to write.
-    """
-    skipped_tiles = Tally()
-    pairs, frame, settings = plan.pairs, plan.photos.frame, plan.settings
-    skipped_tiles.add("without a photo", number=pairs.tiles_in_grid - len(pairs.scene))
-    skipped_tiles.add("beyond --limit", number=len(pairs.scene) - len(plan.order))
-    card = {"name": teacher.name, "identity": teacher.identity, "dim": teacher.dim} if teacher else None
-    with ShardBuilder(
-        out,
-        sensor=plan.sensor,
-        tile_size=settings.tile_size,
-        teacher=card,
-        photos_stored=store_photos,
-        samples_per_shard=samples_per_shard,
-        overwrite=overwrite,
-    ) as builder:
-        pngs = Spool(builder.work / "tiles.bin")
-        slot = _read_all_tiles(plan, pngs, skipped_tiles)
-        kept = np.isin(np.arange(len(pairs.scene)), list(slot))
-        wanted = np.unique(pairs.photo[np.repeat(kept, np.diff(pairs.start))])
-        encoded = EncodedPhotos(builder.work, teacher, store_photos, len(frame))
-        chosen = frame.iloc[wanted]
-        encoded.encode(wanted.tolist(), chosen["path"].tolist(), chosen["photo_id"].tolist())
-        written: set[int] = set()
-        for tile in tqdm(plan.order.tolist(), desc="writing shards", unit="tile"):
-            if tile not in slot:
-                continue
-            members = [at for at in plan.pairs_of(tile) if encoded.decodes(pairs.photo[at])]
-            if not members:
-                skipped_tiles.add("none of its photos decodes", plan.key(tile))
-                continue
-            numbers = pairs.photo[members].tolist()
-            written.update(numbers)
-            builder.write_sample(
-                plan.key(tile),
-                pngs[slot[tile]],
-                _record(plan, tile, members),
-                ground=encoded.ground(numbers),
-                photos=encoded.jpegs(numbers),
+    def plan(self) -> list[str]:
+        """Choose photos by the table alone, find images, and say what is going to happen.
+
+        Raises:
+            GraftError: nothing is left to do, or the disk is too small.
+        """
+        settings, work = self.settings, self.work
+        diagonal_m = settings.tiles.size * self.sensor.gsd_m * 2**0.5
+        self.left_out["by the table"] = work.once(
+            "selected",
+            lambda: by_metadata(
+                settings.photos,
+                work.table("selected"),
+                filters=settings.filters,
+                splits=settings.splits,
+                seed=settings.seed,
+                buffer_m=diagonal_m,
+                memory=settings.memory,
+                temp=work.temp,
+            ),
+        )
+        if not work.images.exists():
+            write_images(work.images, self._find_images())
+        images = read_images(work.images)
+        outside = work.once("planned", lambda: self._place("selected", "planned", images))
+        teacher, stored = self._teacher, settings.shards.photos
+        return list(
+            plan_lines(
+                listed=row_count(settings.photos),
+                left_out=self.left_out["by the table"],
+                images=len(images),
+                sensor=f"{self.sensor.name}, {self.sensor.gsd_m:g} m",
+                tiles=row_count(work.table("planned")),
+                tile_size=settings.tiles.size,
+                outside=outside.total,
+                teacher_dim=teacher.dim if teacher else 0,
+                stored_side=(teacher.image_size if teacher else DEFAULT_STORED_SIDE) if stored else 0,
+                out=settings.out,
             )
-        pngs.close()
-        encoded.close()
-        skipped_photos = _photos_left_out(plan, len(wanted), encoded.skipped)
-        if not written:
-            raise GraftError(
-                f"No tile is left to write in {out}: " + "; ".join(f"{n} {r}" for r, n in skipped_tiles.counts.items())
+        )
+
+    def run(self, *, overwrite: bool) -> Summary:
+        """Do the work and publish the shards.
+
+        Raises:
+            GraftError: nothing is left to write.
+        """
+        with open_cluster(self.settings.cluster) as submit:
+            self._look(submit)
+            self._choose()
+            self._cut(submit)
+            shards = self._pack(submit)
+        return publish(self.settings, self.work, shards, self.left_out, self._cards(), overwrite=overwrite)
+
+    def _find_images(self) -> list[Image]:
+        imagery = self.settings.imagery
+        if imagery.stac is not None:
+            return search_stac(imagery.stac, self.sensor, self._areas())
+        return open_folder(imagery.scenes or [], self.sensor)
+
+    def _areas(self) -> list[tuple[float, float, float, float]]:
+        """Boxes (west, south, east, north; degrees) that hold the photos, one for each square degree with any."""
+        with database(self.work.temp, self.settings.memory) as connection:
+            return [
+                tuple(row)
+                for row in connection.execute(
+                    "SELECT min(lon), min(lat), max(lon), max(lat) FROM read_parquet(?) "
+                    "GROUP BY floor(lon), floor(lat) ORDER BY floor(lon), floor(lat)",
+                    [str(self.work.table("selected"))],
+                ).fetchall()
+            ]
+
+    def _place(self, photos: str, tiles: str, images: Sequence[Image]) -> Tally:
+        return place_tiles(
+            self.work.table(photos),
+            self.work.table(tiles),
+            images,
+            self.settings.tiles,
+            max_candidates=self.settings.imagery.max_candidates,
+            temp=self.work.temp,
+            memory=self.settings.memory,
+            label="planning tiles" if tiles == "planned" else "placing tiles",
+        )
+
+    def _look(self, submit: Submit) -> None:
+        """Decode, encode and judge the photos."""
+        settings = self.settings
+        look = LookSettings(
+            self.work.folder,
+            settings.teacher,
+            settings.content.scene_prompts,
+            settings.shards.photos,
+            settings.shards.quality,
+        )
+        total = row_count(self.work.table("selected"))
+        self._run_parts(submit, look_at_part, look, "looks", total, PHOTOS_IN_PART, "looking at photos", "photo")
+
+    def _choose(self) -> None:
+        """Filter by what the photos show, thin them out, place tiles and attach photos."""
+        work, settings = self.work, self.settings
+        looks, vectors = self._looks(".parquet"), self._looks(".npy")
+        self.left_out["by what they show"] = work.once(
+            "scenic",
+            lambda: by_content(
+                work.table("selected"),
+                looks,
+                work.table("scenic"),
+                filters=settings.content,
+                vectors=vectors if settings.teacher else None,
+                min_side=settings.filters.min_side,
+                memory=settings.memory,
+                temp=work.temp,
+            ),
+        )
+        self.left_out["by caps and thinning"] = work.once(
+            "thinned",
+            lambda: thin(
+                work.table("scenic"),
+                work.table("thinned"),
+                settings=settings.thinning,
+                memory=settings.memory,
+                temp=work.temp,
+            ),
+        )
+        images = read_images(work.images)
+        self.left_out["by place"] = work.once("tiles", lambda: self._place("thinned", "tiles", images))
+        if row_count(work.table("tiles")) == 0:
+            raise GraftError("No photo is left in any image: " + _all_counts(self.left_out))
+        work.once("attached", self._attach)
+
+    def _looks(self, suffix: str) -> list[Path]:
+        parts = -(-row_count(self.work.table("selected")) // PHOTOS_IN_PART)
+        return [self.work.part("looks", number, suffix) for number in range(parts)]
+
+    def _attach(self) -> Tally:
+        attach_photos(
+            self.work.table("thinned"),
+            self._looks(".parquet"),
+            self.work.table("tiles"),
+            self.work.table("attached"),
+            temp=self.work.temp,
+            memory=self.settings.memory,
+        )
+        return Tally()
+
+    def _cut(self, submit: Submit) -> None:
+        """Read tiles."""
+        settings = self.settings
+        cut = CutSettings(self.work.folder, self.sensor.name, settings.tiles, settings.imagery, settings.memory)
+        total = row_count(self.work.table("tiles"))
+        self._run_parts(submit, cut_part, cut, "cuts", total, TILES_IN_PART, "cutting tiles", "tile")
+        tally = Tally()
+        for number in range(-(-total // TILES_IN_PART)):
+            part = json.loads(self.work.part("cuts", number, ".json").read_text(encoding="utf-8"))
+            tally.merge(read_tally(part))
+        self.left_out["tiles"] = tally
+
+    def _pack(self, submit: Submit) -> dict[str, list[dict[str, Any]]]:
+        """Write the shards; returns the rows of each split's index."""
+        shards = {}
+        for split, card in self._cards().items():
+            self.work.once(f"order-{split}", lambda split=split: self._order(split))  # type: ignore[misc]
+            samples = row_count(self.work.table(f"order-{split}"))
+            if samples == 0:
+                raise GraftError(
+                    f"No tile is left for the split {split!r} (tiles: {_counts(self.left_out['tiles'])}; "
+                    f"photos: {_all_counts(self.left_out)}). Change filters or splits."
+                )
+            pack = PackSettings(self.work.folder, card, self.settings.shards.samples)
+            count = -(-samples // pack.samples)
+            todo = [(pack, n) for n in range(count) if not (pack.folder / f"shard-{n:06d}.json").exists()]
+            done = samples - sum(min(pack.samples, samples - n * pack.samples) for _, n in todo)
+            run_parts(submit, pack_shard, todo, total=samples, done=done, label=f"writing {split}", unit="tile")
+            shards[split] = shard_rows(pack, count)
+        return shards
+
+    def _order(self, split: str) -> Tally:
+        parts = -(-row_count(self.work.table("tiles")) // TILES_IN_PART)
+        cuts = [self.work.part("cuts", number, ".parquet") for number in range(parts)]
+        order_samples(self.work, split, cuts, self.settings.seed, self.settings.memory)
+        return Tally()
+
+    def _cards(self) -> dict[str, ShardCard]:
+        teacher = self._teacher.card if self._teacher else None
+        return {
+            split: ShardCard(
+                self.sensor.name,
+                self.sensor.radiometry,
+                self.settings.tiles.size,
+                teacher,
+                self.settings.shards.photos,
+                split,
             )
-        build = _build_card(plan, skipped_tiles, skipped_photos, encoded.duplicates, len(written))
-        index = builder.finish(build)
-    shards = index["shards"]
-    return Summary(
-        out=out,
-        shards=len(shards),
-        samples=sum(shard["samples"] for shard in shards),
-        photos=sum(shard["photos"] for shard in shards),
-        distinct_photos=len(written),
-        duplicate_photos=encoded.duplicates,
-        size=sum(shard["bytes"] for shard in shards),
-        skipped_tiles=skipped_tiles,
-        skipped_photos=skipped_photos,
-    )
+            for split in self.settings.splits.shares
+        }
+
+    def _run_parts(
+        self, submit: Submit, function: Any, shared: Any, stage: str, total: int, size: int, label: str, unit: str
+    ) -> None:
+        """Run the parts of a stage that no earlier session finished."""
+        parts = [
+            (shared, number, start, min(start + size, total)) for number, start in enumerate(range(0, total, size))
+        ]
+        todo = [part for part in parts if not self.work.part(stage, part[1], ".json").exists()]
+        done = total - sum(stop - start for _, _, start, stop in todo)
+        run_parts(submit, function, todo, total=total, done=done, label=label, unit=unit)
 
 
-def _read_all_tiles(plan: Plan, pngs: Spool, skipped: Tally) -> dict[int, int]:
-    """Read every planned tile into `pngs`; returns tile -> its number there, without those left out."""
-    pairs, settings = plan.pairs, plan.settings
-    by_scene = np.sort(plan.order)
-
-    def windows() -> Iterator[tuple[int, Tile | None]]:
-        for scene in np.unique(pairs.scene[by_scene]):
-            tiles = by_scene[pairs.scene[by_scene] == scene]
-            corners = zip(pairs.column[tiles].tolist(), pairs.row[tiles].tolist(), strict=True)
-            read = read_tiles(plan.scenes[scene], plan.sensor, corners, settings.tile_size)
-            yield from zip(tiles.tolist(), read, strict=True)
-
-    def compress(item: tuple[int, Tile | None]) -> tuple[int, Tile | None, bytes]:
-        tile, content = item
-        keep = content is not None and content.invalid <= settings.max_nodata
-        return tile, content, encode_png(content.pixels) if content is not None and keep else b""
-
-    slot: dict[int, int] = {}
-    work = ordered_map(compress, windows(), ahead=64)
-    for tile, content, png in tqdm(work, total=len(by_scene), desc="reading tiles", unit="tile"):
-        if content is None:
-            skipped.add("window does not read", plan.key(tile))
-        elif not png:
-            skipped.add(f"more than {settings.max_nodata:.0%} without data", plan.key(tile))
-        else:
-            slot[tile] = pngs.append(png)
-    return slot
+def _counts(tally: Tally) -> str:
+    return "; ".join(f"{number:,} {reason}" for reason, number in tally.counts.items()) or "nothing was left out"
 
 
-def _photos_left_out(plan: Plan, wanted: int, undecodable: Tally) -> Tally:
-    """Every photo of the table that is in no sample, under one reason each."""
-    chosen = len(np.unique(plan.pairs.photo))
-    tally = Tally()
-    tally.extend(plan.photos.skipped)
-    tally.add("outside every tile", number=len(plan.photos.frame) - plan.pairs.photos_inside)
-    tally.add("past --max-photos in every tile", number=plan.pairs.photos_inside - chosen)
-    tally.add("only in tiles left out", number=chosen - wanted)
-    tally.extend(undecodable)
-    return tally
-
-
-def _record(plan: Plan, tile: int, members: list[int]) -> TileRecord:
-    pairs = plan.pairs
-    scene = plan.scenes[pairs.scene[tile]]
-    a, b, c, d, e, f = scene.transform[:6]
-    column, row = int(pairs.column[tile]), int(pairs.row[tile])
-    rows = plan.photos.frame.iloc[pairs.photo[members]]
-    places = zip(pairs.x[members].tolist(), pairs.y[members].tolist(), strict=True)
-    photos = tuple(_photo(row, x, y) for row, (x, y) in zip(rows.to_dict("records"), places, strict=True))
-    return TileRecord(
-        photos=photos,
-        gsd_m=scene.gsd_m,
-        crs=scene.crs,
-        transform=(a, b, a * column + b * row + c, d, e, d * column + e * row + f),
-        datetime=scene.datetime,
-        item=scene.item,
-    )
-
-
-def _photo(row: dict[Any, Any], x: float, y: float) -> PhotoRecord:
-    def known(name: str) -> float | None:
-        return float(row[name]) if np.isfinite(row[name]) else None
-
-    return PhotoRecord(
-        id=row["photo_id"],
-        x=x,
-        y=y,
-        taken_at=row["taken_at"] or None,
-        heading=known("heading"),
-        license=row["license"] or None,
-        source=row["source"] or None,
-        accuracy_m=known("accuracy_m"),
-    )
-
-
-def _build_card(plan: Plan, tiles: Tally, photos: Tally, duplicates: int, distinct: int) -> dict[str, Any]:
-    """The `build` entry of `index.json`: settings, and counts that add up to all tiles and all photos."""
-    return {
-        "settings": vars(plan.settings),
-        "scenes": len(plan.scenes),
-        "tiles": {"in_grid": plan.pairs.tiles_in_grid, "skipped": dict(tiles.counts)},
-        "photos": {
-            "listed": plan.photos.listed,
-            "written": distinct,
-            "duplicates": duplicates,
-            "skipped": dict(photos.counts),
-        },
-    }
+def _all_counts(tallies: dict[str, Tally]) -> str:
+    return "; ".join(f"{name}: {_counts(tally)}" for name, tally in tallies.items() if name != "tiles" and tally.total)

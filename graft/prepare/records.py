@@ -39,6 +39,9 @@ class TileRecord:
         transform: rasterio's a, b, c, d, e, f of the tile, pixel to CRS.
         datetime: ISO 8601, when the scene was taken.
         item: name of the product.
+        nodata: share of its pixels without data, 0..1.
+        cloudy: share of its pixels under cloud or cloud shadow, 0..1; None where nothing says.
+        offset: added to the item's stored numbers before scaling.
     """
 
     photos: tuple[PhotoRecord, ...]
@@ -47,3 +50,6 @@ class TileRecord:
     transform: tuple[float, float, float, float, float, float] | None = None
     datetime: str | None = None
     item: str | None = None
+    nodata: float | None = None
+    cloudy: float | None = None
+    offset: float | None = None

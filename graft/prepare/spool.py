@@ -7,6 +7,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+THREADS = 8
+"""Of one process; more would only hold more photos in memory, where a process runs on each core."""
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -43,7 +46,7 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], *, ah
     compressing release Python's lock, so threads overlap them with each other and with a model.
     """
     source = iter(items)
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         waiting: deque[Future[Result]] = deque(pool.submit(function, item) for item in islice(source, ahead))
         while waiting:
             result = waiting.popleft().result()

@@ -1,0 +1,1 @@
+"""Which photos a build takes: filters of the table, of the pictures, and caps, each with its count."""
