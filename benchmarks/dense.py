@@ -8,7 +8,6 @@ windows; that of memory holds the class map, one row of windows and its scores, 
 
 import gc
 import multiprocessing
-import re
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.memory import status_mb
 from benchmarks.rows import BenchmarkRow, measure
 from graft.encoders import SatelliteEncoder, encoder_from_clip, tower_tokens
 from graft.segment.blocks import score_blocks
@@ -187,14 +187,6 @@ def _hold(scene: Scene) -> None:
 _CONTENDERS = {"ours": _stream, "peer": _sum_up, "limit": _hold}
 
 
-def _status(key: str) -> float:
-    """A line of /proc/self/status in MB."""
-    found = re.search(rf"{key}:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
-    if found is None:
-        raise RuntimeError(f"no {key} in /proc/self/status")
-    return int(found[1]) * 1024 / 1e6
-
-
 def _extra_peak(contender: str, height: int) -> float:
     """Megabytes that a contender takes beyond the scene and what was there; in a process of its own."""
     run = _CONTENDERS[contender]
@@ -202,9 +194,9 @@ def _extra_peak(contender: str, height: int) -> float:
     scene = _scene(height, WIDE)
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets the peak
-    before = _status("VmRSS")
+    before = status_mb("VmRSS")
     run(scene)
-    return _status("VmHWM") - before
+    return status_mb("VmHWM") - before
 
 
 def _in_child(contender: str, height: int) -> float:

@@ -22,7 +22,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.rows import BenchmarkRow, measure
 from graft.prepare.records import PhotoRecord, TileRecord
-from graft.prepare.shards import ShardBuilder, encode_png
+from graft.prepare.samples import ShardCard, encode_png
+from graft.prepare.shards import ShardBuilder
 from graft.sensors import get_sensor
 from graft.shards import ShardIndex, photo_number
 from graft.stream import PairStream
@@ -71,10 +72,7 @@ def _write(shards: Path, loose: Path) -> None:
     loose.mkdir()
     with ShardBuilder(
         shards,
-        sensor=get_sensor("sentinel"),
-        tile_size=SIDE,
-        teacher=teacher,
-        photos_stored=False,
+        ShardCard("sentinel", get_sensor("sentinel").radiometry, SIDE, teacher, photos_stored=False),
         samples_per_shard=SHARD,
     ) as builder:
         for number in range(TILES):
