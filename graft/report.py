@@ -104,8 +104,8 @@ def _picture(image: Image.Image) -> str:
 
 
 def transfer(score: float, chance: float, ceiling: float) -> float:
-    """The share of the way from chance to the ceiling: (score - chance) / (ceiling - chance)."""
-    return (score - chance) / (ceiling - chance)
+    """The share of the way from chance to the ceiling, (score - chance) / (ceiling - chance); NaN without a way."""
+    return (score - chance) / (ceiling - chance) if ceiling > chance else float("nan")
 
 
 def _table(rows: Sequence[ResultRow], task: str) -> dict[str, Any]:

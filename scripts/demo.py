@@ -93,21 +93,23 @@ def demo(
         ["teacher", f"--world={world}", f"--out={teacher}", f"--seed={seed}"],
         teacher / "open_clip_model.safetensors",
     )
+    table = out / "photos.parquet"
+    run("graft", graft_command, ["photos", f"{world / 'photos.csv'}", "--format=table", f"--out={table}"], table)
     run(
         "graft",
         graft_command,
         [
             "prepare",
-            f"--photos={world / 'photos.csv'}",
-            f"--scenes={world / 'scenes'}",
-            f"--sensor={sensor}",
+            f"configs/prepare/{sensor}.yaml",
+            "configs/prepare/atlas.yaml",
+            f"--photos={table}",
+            f"--imagery.scenes=[{world / 'scenes'}]",
+            f"--teacher.architecture=local-dir:{teacher}",
             f"--out={shards}",
-            f"--teacher=local-dir:{teacher}",
-            "--tile-size=64",
-            "--stride=32",
+            "--tiles.spacing=0.5",  # a small world seen from many places; twelve minutes are too short for a large one
             f"--seed={seed}",
         ],
-        shards / "index.json",
+        shards / "train/index.json",
     )
     for name in ("aligned", "pixel", *CONTROLS):
         run("python main.py", main_command, fit_command(name, sensor, seed, out, quick=quick))
@@ -120,7 +122,7 @@ def demo(
     run("python main.py", main_command, [*segmentation_command("aligned", sensor, seed, out), best])
     for name in PIXEL:
         run("python main.py", main_command, segmentation_command(name, sensor, seed, out))
-    write_report(world, teacher, shards, out, out / "report.html")
+    write_report(world, teacher, shards / "train", out, out / "report.html")
     print(f"\n{time.perf_counter() - began:.0f} s in all. Results: {results}\nOpen {out / 'report.html'} in a browser.")
 
 
@@ -132,7 +134,7 @@ def fit_command(name: str, sensor: str, seed: int, out: Path, *, quick: bool) ->
         "--config=configs/atlas.yaml",
         f"--seed_everything={seed}",
         f"--model.init_args.architecture=local-dir:{out / 'teacher'}",
-        f"--data.init_args.shards={out / 'shards'}",
+        f"--data.init_args.shards={out / 'shards/train'}",
         f"--data.init_args.probe={out / 'world/benchmarks/val/eurosat/2750'}",
         f"--trainer.default_root_dir={out / name}",
     ]

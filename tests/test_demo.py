@@ -1,6 +1,7 @@
 """The demo from end to end on a tiny world, and its report in a browser."""
 
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -58,10 +59,10 @@ def test_the_report_holds_its_own_pictures(out: Path) -> None:
 
 
 def test_a_second_run_goes_on_and_another_world_is_refused(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    written = (out / "shards" / "index.json").stat().st_mtime_ns
+    written = (out / "shards" / "train" / "index.json").stat().st_mtime_ns
     demo(out=out, seed=3, quick=True)
-    assert (out / "shards" / "index.json").stat().st_mtime_ns == written
-    assert capsys.readouterr().out.count("done already") == 3
+    assert (out / "shards" / "train" / "index.json").stat().st_mtime_ns == written
+    assert capsys.readouterr().out.count("done already") == 4
     with pytest.raises(GraftError, match="SEED=3; asked for are 2 scenes, SENSOR=sentinel SEED=4: give another OUT"):
         check_world(out / "world", "sentinel", 4, quick=True)
 
@@ -69,6 +70,7 @@ def test_a_second_run_goes_on_and_another_world_is_refused(out: Path, capsys: py
 def test_transfer() -> None:
     assert transfer(0.5, 0.1, 0.9) == pytest.approx(0.5)
     assert transfer(0.1, 0.1, 0.9) == 0
+    assert math.isnan(transfer(0.1, 0.1, 0.1)), "a teacher of a tiny world may know no more than chance"
 
 
 @pytest.mark.slow
