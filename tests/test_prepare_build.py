@@ -6,6 +6,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+import distributed
 import numpy as np
 import pytest
 import torch
@@ -174,6 +175,27 @@ def test_same_inputs_same_bytes_on_one_process_and_on_two(
     run(world, tmp_path / "two", architecture, cluster=ClusterSettings(workers=2))
     assert everything(tmp_path / "one") == everything(tmp_path / "two")
     assert {name for name in everything(tmp_path / "one") if name.endswith(".tar")}
+
+
+@pytest.mark.slow
+def test_a_running_scheduler_does_the_work_and_goes_on_running(
+    world: Path, architecture: str, built: tuple[Path, Summary], tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with distributed.LocalCluster(**settings) as cluster:
+        address = ClusterSettings(address=cluster.scheduler_address)
+        for out in ("one", "two"):
+            run(world, tmp_path / out, architecture, cluster=address)
+    assert everything(tmp_path / "one") == everything(tmp_path / "two") == everything(built[0])
+
+
+def test_slurm_is_asked_for_only_where_it_is(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    slurm = ClusterSettings(workers=2, slurm={"cores": 1, "memory": "1GB"})
+    with pytest.raises(GraftError, match="needs sbatch"):
+        run(world, tmp_path / "out", None, cluster=slurm, **STORED)
+    with pytest.raises(GraftError, match=r"cluster.slurm needs cluster.workers"):
+        ClusterSettings(slurm={"cores": 1})
 
 
 def test_work_that_was_done_is_not_done_again(

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
@@ -44,6 +45,8 @@ def _in_process() -> Iterator[Submit]:
 def _on_dask(settings: ClusterSettings, workers: int) -> Iterator[Submit]:
     distributed = import_extra("distributed", "prepare")
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # it tells every step of a normal end
+    if settings.slurm and shutil.which("sbatch") is None:
+        raise GraftError("cluster.slurm needs sbatch, which is not on this machine's PATH: start from a login node.")
     try:
         if settings.address is not None:
             cluster, client = None, distributed.Client(settings.address, timeout="60s")
