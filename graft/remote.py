@@ -49,6 +49,17 @@ def is_address(source: Path | str) -> bool:
     return True
 
 
+def local_folder(where: str) -> Path:
+    """The folder at a path.
+
+    Raises:
+        GraftError: it is an address.
+    """
+    if is_address(where):
+        raise GraftError(f"The shards at {where} are not on this machine: copy them, and give the folder.")
+    return Path(where)
+
+
 class Remote:
     """A folder at an address.
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from graft.errors import GraftError
 from graft.fit import UNREADABLE
 from graft.npy import array_of
-from graft.remote import FetchError, Remote, is_address
+from graft.remote import FetchError, Remote, is_address, local_folder
 from graft.shard_cache import ShardCache, ShardFile
 
 INDEX_NAME = "index.json"
@@ -74,9 +74,7 @@ class ShardIndex:
         Raises:
             GraftError: they lie at an address.
         """
-        if is_address(self.where):
-            raise GraftError(f"The shards at {self.where} are not on this machine: copy them, and give the folder.")
-        return Path(self.where)
+        return local_folder(self.where)
 
     def shard_files(self) -> list[ShardFile]:
         """Name, size and hash of every shard."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -202,7 +203,7 @@ class Build:
         """Write the shards; returns the rows of each split's index."""
         shards = {}
         for split, card in self._cards().items():
-            self.work.once(f"order-{split}", lambda split=split: self._order(split))  # type: ignore[misc]
+            self.work.once(f"order-{split}", partial(self._order, split))
             samples = row_count(self.work.table(f"order-{split}"))
             if samples == 0:
                 raise GraftError(

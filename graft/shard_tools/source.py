@@ -17,7 +17,7 @@ from tqdm import tqdm
 from graft.errors import GraftError, first_line
 from graft.files import sha256_file
 from graft.prepare.samples import KEY_PATTERN, ShardCard
-from graft.remote import FetchError, Remote, is_address
+from graft.remote import FetchError, Remote, is_address, local_folder
 
 _MEMBER = re.compile(rf"({KEY_PATTERN.pattern})\.([a-z0-9]+(?:\.[a-z0-9]+)*)")
 """Any field is carried along, also those that graft does not know; none can leave the folder it is written to."""
@@ -58,9 +58,7 @@ class ShardSource:
         Raises:
             GraftError: they lie at an address.
         """
-        if is_address(self.where):
-            raise GraftError(f"The shards at {self.where} are not on this machine: copy them, and give the folder.")
-        return Path(self.where)
+        return local_folder(self.where)
 
 
 def open_source(where: Path | str) -> ShardSource:
