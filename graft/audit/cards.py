@@ -27,7 +27,7 @@ _SHARD: dict[str, type] = {"file": str, "samples": int, "photos": int, "bytes": 
 
 
 @dataclass(frozen=True)
-class ShardCard:
+class ShardRow:
     """What the index says of one shard."""
 
     file: str
@@ -62,7 +62,7 @@ class SplitCard:
     teacher: dict[str, Any] | None
     photos_stored: bool
     split: str | None
-    shards: tuple[ShardCard, ...]
+    shards: tuple[ShardRow, ...]
     build: dict[str, Any]
 
 
@@ -111,7 +111,7 @@ def read_card(folder: Path) -> tuple[SplitCard | None, Check]:
         content["teacher"],
         content["photos_stored"],
         split if isinstance(split, str) else None,
-        tuple(ShardCard(**{key: row[key] for key in _SHARD}) for row in rows if _plain_name(row["file"])),
+        tuple(ShardRow(**{key: row[key] for key in _SHARD}) for row in rows if _plain_name(row["file"])),
         build if isinstance(build, dict) else {},
     )
     return card, _check(folder, faults, warnings)

@@ -9,7 +9,7 @@ from typing import IO
 
 import numpy as np
 
-from graft.audit.cards import ShardCard
+from graft.audit.cards import ShardRow
 from graft.audit.notes import Expected, Notes
 from graft.audit.rows import PHOTO, TILE, Rows, digest
 from graft.audit.sample import look_at
@@ -36,7 +36,7 @@ class Job:
     path: Path
     name: str
     number: int
-    card: ShardCard
+    card: ShardRow
     expected: Expected
     share: float
 
