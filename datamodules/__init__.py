@@ -1,6 +1,6 @@
 """LightningDataModules: training pairs, and benchmarks by the shape of their task."""
 
-from datamodules.benchmarks import BigEarthNetFolder, ClassificationFolder
+from datamodules.benchmarks import BigEarthNetFolder, ClassificationFolder, GalleryFolder
 from datamodules.pairs import GroundPairs
 from datamodules.segmentation import (
     AtlasScenes,
@@ -18,6 +18,7 @@ __all__ = [
     "BigEarthNetFolder",
     "ChesapeakeScenes",
     "ClassificationFolder",
+    "GalleryFolder",
     "GroundPairs",
     "LoveDAScenes",
     "OpenEarthMapScenes",

@@ -5,9 +5,11 @@ from typing import Literal, Protocol, TypeVar
 
 from lightning import LightningDataModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, Subset
 
 from graft.fit import Fit
+from graft.gallery import LabelledGallery
 from graft.labelled import LabelledFolder, LabelledSample, LabelledTiles, collate_labelled
 from graft.patches import LabelledPatches
 from graft.prompts import class_ids
@@ -46,10 +48,13 @@ class _LabelledTilesModule(LightningDataModule):
         classes: class ids in label order, checked against the model's words.
         preprocessing: how a stored image became a tile, for the result row.
         radiometry: rendering of stored numbers where a sensor row did it, else None.
+        mixtures: float32 [N, C], share of each class in each tile (`LabelledBatch.index` is the row); None where nobody
+            knows. Set by `setup`.
     """
 
     multilabel: bool
     has_photos: bool
+    mixtures: Tensor | None = None
 
     def __init__(self, classes: str, fit: Fit, image_size: int, batch_size: int, num_workers: int) -> None:
         super().__init__()
@@ -66,6 +71,7 @@ class _LabelledTilesModule(LightningDataModule):
         """List the files; every process does so for itself."""
         if self._dataset is None:
             self._dataset = self._make_dataset()
+            self.mixtures = self._dataset.mixtures
             rank_zero_info(
                 f"{len(self._dataset)} tiles of {len(self.classes)} classes, {self._dataset.photo_count} photos, "
                 f"{self._dataset.ignored} other files ignored"
@@ -184,6 +190,51 @@ class BigEarthNetFolder(_LabelledTilesModule):
             fit=self._fit,
             image_size=self._image_size,
             split=self._split,
+            photos=self._photos,
+            photo_size=self._photo_size,
+        )
+
+
+class GalleryFolder(_LabelledTilesModule):
+    """Gallery to search, with the mixture of classes in each tile and the class of each photo: the embedded world's."""
+
+    multilabel = True
+
+    def __init__(
+        self,
+        root: Path,
+        classes: str,
+        fit: Fit = "native",
+        image_size: int = 224,
+        photos: Path | None = None,
+        photo_size: int = 224,
+        batch_size: int = 256,
+        num_workers: int = 0,
+    ) -> None:
+        """Take the settings; files are listed in `setup`.
+
+        Args:
+            root: folder of `tiles` and `mixtures.csv`.
+            classes: prompt set (name or path) or text-vector file; its ids are the columns of `mixtures.csv`.
+            fit: `native`, `pad_reflect`, `pad_zero` or `resize`, see `graft.fit.fit_tile`.
+            image_size: side in pixels of the fitted tile; without effect under `native`.
+            photos: CSV (tile, path, subject) of ground photos taken in the tiles.
+            photo_size: side in pixels that photos are decoded to: the teacher's.
+            batch_size: tiles a step.
+            num_workers: decoding processes; 0 decodes in the main process.
+        """
+        super().__init__(classes, fit, image_size, batch_size, num_workers)
+        self._root, self._fit, self._image_size = root, fit, image_size
+        self._photos, self._photo_size = photos, photo_size
+        self.has_photos = photos is not None
+        self.preprocessing = f"8-bit RGB as stored, {self.preprocessing}"
+
+    def _make_dataset(self) -> LabelledTiles:
+        return LabelledGallery(
+            self._root,
+            self.classes,
+            fit=self._fit,
+            image_size=self._image_size,
             photos=self._photos,
             photo_size=self._photo_size,
         )

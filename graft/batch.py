@@ -72,6 +72,8 @@ class LabelledBatch(_Movable):
         name: B file or patch names.
         photo: uint8 [B, K, 3, h, w], photos of the same place where the benchmark has them; zeros past the last.
         photo_mask: bool [B, K], which photos are real.
+        photo_label: int64 [B, K], class that each photo shows where the benchmark knows; -1 past the last.
+        index: int64 [B], place of each tile in the benchmark, whichever process reads it.
         skipped: one reason for every tile left out; B is that much smaller than asked for.
         skipped_photos: one reason for every photo left out.
     """
@@ -81,5 +83,7 @@ class LabelledBatch(_Movable):
     name: tuple[str, ...]
     photo: Tensor | None = None
     photo_mask: Tensor | None = None
+    photo_label: Tensor | None = None
+    index: Tensor | None = None
     skipped: tuple[str, ...] = ()
     skipped_photos: tuple[str, ...] = ()

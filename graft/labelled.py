@@ -41,6 +41,8 @@ class LabelledSample:
         photos: uint8 [3, S, S] each.
         fault: why `tile` is None.
         photo_faults: one reason for every photo left out.
+        index: place of the item in the dataset.
+        photo_labels: what each of `photos` shows; empty where nobody knows.
     """
 
     name: str
@@ -49,6 +51,8 @@ class LabelledSample:
     photos: tuple[Tensor, ...] = ()
     fault: str = ""
     photo_faults: tuple[str, ...] = ()
+    index: int = 0
+    photo_labels: tuple[int, ...] = ()
 
 
 class LabelledTiles(Dataset[LabelledSample], ABC):
@@ -59,12 +63,14 @@ class LabelledTiles(Dataset[LabelledSample], ABC):
         labels: int64 [N] or bool [N, C].
         photo_count: photos listed for these tiles.
         ignored: files in the class folders that are no images by their ending.
+        mixtures: float32 [N, C], share of each class in each tile; None where nobody knows.
     """
 
     names: list[str]
     labels: Tensor
     photo_count = 0
     ignored = 0
+    mixtures: Tensor | None = None
 
     def __init__(self, root: Path, *, fit: Fit, image_size: int, photos: Path | None, photo_size: int) -> None:
         """Keep the settings and read the photo table.
@@ -86,6 +92,7 @@ class LabelledTiles(Dataset[LabelledSample], ABC):
             )
         self._fit, self._image_size, self._photo_size = fit, image_size, photo_size
         self._photos = read_photo_table(photos) if photos is not None else {}
+        self._photo_labels: dict[str, list[int]] = {}
         self._expected_shape: tuple[int, ...] | None = None
 
     def _check_photos(self, table: Path | None) -> None:
@@ -131,15 +138,18 @@ class LabelledTiles(Dataset[LabelledSample], ABC):
                     f"{self._expected_shape[0]}; use fit: resize"
                 )
         except UNREADABLE as error:
-            return LabelledSample(name, label, None, fault=f"{name}: {error}")
+            return LabelledSample(name, label, None, fault=f"{name}: {error}", index=index)
         photos, faults = [], []
-        for path in self._photos.get(name, ()):
+        kept: list[int] = []
+        known = self._photo_labels.get(name, ())
+        for number, path in enumerate(self._photos.get(name, ())):
             try:
                 photos.append(read_photo(path, self._photo_size))
+                kept += known[number : number + 1]
             except UNREADABLE as error:
                 faults.append(f"{path}: {error}")
         pixels = torch.from_numpy(np.array(tile)).permute(2, 0, 1).contiguous()
-        return LabelledSample(name, label, pixels, tuple(photos), photo_faults=tuple(faults))
+        return LabelledSample(name, label, pixels, tuple(photos), "", tuple(faults), index, tuple(kept))
 
 
 class LabelledFolder(LabelledTiles):
@@ -201,7 +211,7 @@ def collate_labelled(samples: Sequence[LabelledSample]) -> LabelledBatch:
     """
     good = [(sample, sample.tile) for sample in samples if sample.tile is not None]
     most = max((len(sample.photos) for sample, _ in good), default=0)
-    photo = mask = None
+    photo = mask = label = None
     if most:
         size = next(photo.shape for sample, _ in good for photo in sample.photos)
         photo = torch.zeros(len(good), most, *size, dtype=torch.uint8)
@@ -209,12 +219,18 @@ def collate_labelled(samples: Sequence[LabelledSample]) -> LabelledBatch:
         for row, (sample, _) in enumerate(good):
             for column, pixels in enumerate(sample.photos):
                 photo[row, column], mask[row, column] = pixels, True
+        if any(sample.photo_labels for sample, _ in good):
+            label = torch.full((len(good), most), -1)
+            for row, (sample, _) in enumerate(good):
+                label[row, : len(sample.photo_labels)] = torch.tensor(sample.photo_labels, dtype=torch.int64)
     return LabelledBatch(
         tile=torch.stack([tile for _, tile in good]) if good else torch.zeros(0, 3, 1, 1, dtype=torch.uint8),
         label=torch.stack([sample.label for sample, _ in good]) if good else samples[0].label[None][:0],
         name=tuple(sample.name for sample, _ in good),
         photo=photo,
         photo_mask=mask,
+        photo_label=label,
+        index=torch.tensor([sample.index for sample, _ in good], dtype=torch.int64),
         skipped=tuple(sample.fault for sample in samples if sample.tile is None),
         skipped_photos=tuple(fault for sample in samples for fault in sample.photo_faults),
     )

@@ -17,6 +17,8 @@ from graft.atlas.sizes import TILE, Region, WorldSize
 PURE, PRESENT, ABSENT = 0.88, 0.12, 0.04
 """Share of a tile that makes a single label, that makes a class present, and below which it counts as absent.
 Tiles in which a class lies between `ABSENT` and `PRESENT` are left out: nobody could say what is right."""
+CLOUDED = 0.03
+"""Share of a tile under cloud or without data from which on it is left out."""
 
 _STRIDE = 4
 
@@ -54,16 +56,16 @@ def write_benchmarks(root: Path, region: Region, scene: Scene, size: WorldSize) 
         Rows (tile, path) of the two `photos.csv`, by layout: `eurosat` and `bigearthnet`.
     """
     shares = class_shares(scene)
-    clean = shares[-1] < 0.03
+    clean = shares[-1] < CLOUDED
     rng = region.rng("benchmark")
     rows: dict[str, list[dict[str, str]]] = {"eurosat": [], "bigearthnet": []}
-    display = _display(region, scene)
+    shown = display(region, scene)
     for k, name in enumerate(IDS):
         folder = root / "eurosat" / "2750" / name
         folder.mkdir(parents=True, exist_ok=True)
         for n, (row, column) in enumerate(_spread(clean & (shares[k] >= PURE), rng, size.single, 24)):
             stem = f"{name}_{region.index * 100 + n + 1}"
-            tile = Image.fromarray(display[row : row + TILE, column : column + TILE])
+            tile = Image.fromarray(shown[row : row + TILE, column : column + TILE])
             tile.save(folder / f"{stem}.jpg", "JPEG", quality=96, subsampling=0)
             rows["eurosat"] += _tile_photos(root / "eurosat", region, scene, size, stem, row, column)
     present = shares[:-1] >= PRESENT
@@ -85,7 +87,7 @@ def write_benchmarks(root: Path, region: Region, scene: Scene, size: WorldSize) 
     return rows
 
 
-def _display(region: Region, scene: Scene) -> npt.NDArray[np.uint8]:
+def display(region: Region, scene: Scene) -> npt.NDArray[np.uint8]:
     """The scene as its stored bands are displayed, uint8 [H, W, 3]."""
     bands = stored_bands(region.sensor, scene)
     return region.sensor.to_display(np.stack([bands[name] for name in region.sensor.bands], -1))

@@ -27,11 +27,12 @@ from graft.atlas.archive import (
 from graft.atlas.benchmarks import write_benchmarks
 from graft.atlas.captions import BATCH, write_captions
 from graft.atlas.classes import IDS
+from graft.atlas.gallery import MIXTURE_COLUMNS, PHOTO_COLUMNS, PHOTOS, write_gallery
 from graft.atlas.geotiff import write_labels, write_scene
 from graft.atlas.overhead import paint_scenes
 from graft.atlas.photos import plan_photos, write_photo, write_table
 from graft.atlas.polygons import parcel_features
-from graft.atlas.sizes import DEMO, Region, WorldSize
+from graft.atlas.sizes import DEMO, TILE, Region, WorldSize
 from graft.errors import GraftError
 from graft.files import write_json
 from graft.sensors import get_sensor
@@ -45,12 +46,14 @@ class _Piece:
     uploads: list[Upload] = field(default_factory=list)
     captions: list[dict[str, str]] = field(default_factory=list)
     tiles: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    gallery: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     features: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def pictures(self) -> int:
         """Photos taken."""
-        return len(self.uploads) + len(self.captions) + sum(map(len, self.tiles.values()))
+        benchmarks = sum(map(len, self.tiles.values())) + len(self.gallery.get("photos", ()))
+        return len(self.uploads) + len(self.captions) + benchmarks
 
 
 def build_world(
@@ -81,8 +84,8 @@ def build_world(
     ]
     batches = -(-size.captions // BATCH)
     regions += [Region(seed, eye, "captions", k, size.scene) for k in range(batches)]
-    per_tile = len(IDS) * size.single + size.multi
-    expected = size.train * size.photos + size.captions + (size.val + size.test) * per_tile * size.tile_photos
+    per_scene = (len(IDS) * size.single + size.multi) * size.tile_photos + (size.scene // TILE) ** 2 * PHOTOS
+    expected = size.train * size.photos + size.captions + (size.val + size.test) * per_scene
     with _whole_folder(out) as folder:
         for name in ("photos", "captions", "scenes"):
             (folder / name).mkdir()
@@ -153,6 +156,7 @@ def _build_region(folder: Path, region: Region, size: WorldSize) -> _Piece:
     write_scene(root / "scenes" / f"{region.name}.tif", region, scene)
     write_labels(root / "labels" / f"{region.name}.tif", region, scene)
     piece.tiles = write_benchmarks(root, region, scene, size)
+    piece.gallery = write_gallery(root / "gallery", region, scene)
     return piece
 
 
@@ -162,9 +166,15 @@ def _write_tables(folder: Path, pieces: list[_Piece]) -> None:
         folder / "captions" / "captions.csv", ("path", "caption"), (row for piece in pieces for row in piece.captions)
     )
     for split in ("val", "test"):
+        root, mine = folder / "benchmarks" / split, [piece for piece in pieces if piece.region.role == split]
         for layout in ("eurosat", "bigearthnet"):
-            rows = (row for piece in pieces if piece.region.role == split for row in piece.tiles[layout])
-            write_table(folder / "benchmarks" / split / layout / "photos.csv", ("tile", "path"), rows)
+            write_table(
+                root / layout / "photos.csv", ("tile", "path"), (row for piece in mine for row in piece.tiles[layout])
+            )
+        for name, columns in (("mixtures", MIXTURE_COLUMNS), ("photos", PHOTO_COLUMNS)):
+            write_table(
+                root / "gallery" / f"{name}.csv", columns, (row for piece in mine for row in piece.gallery[name])
+            )
     features = [feature for piece in pieces for feature in piece.features]
     collection = {"type": "FeatureCollection", "features": features}
     (folder / "polygons.geojson").write_text(json.dumps(collection, separators=(",", ":")) + "\n", encoding="utf-8")
