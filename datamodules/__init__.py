@@ -1,6 +1,7 @@
 """LightningDataModules: training pairs, and benchmarks by the shape of their task."""
 
 from datamodules.benchmarks import BigEarthNetFolder, ClassificationFolder, GalleryFolder
+from datamodules.captions import CaptionFolder
 from datamodules.pairs import GroundPairs
 from datamodules.segmentation import (
     AtlasScenes,
@@ -16,6 +17,7 @@ from datamodules.segmentation import (
 __all__ = [
     "AtlasScenes",
     "BigEarthNetFolder",
+    "CaptionFolder",
     "ChesapeakeScenes",
     "ClassificationFolder",
     "GalleryFolder",

@@ -22,11 +22,12 @@ from graft.metrics import (
     zero_shot_scores,
 )
 from graft.results import ResultRow
-from lightning_modules.zero_shot import CEILING, ZeroShotEvaluation
+from lightning_modules.evaluation import CEILING
+from lightning_modules.zero_shot import ZeroShotEvaluation
 
 
 class ZeroShotClassification(ZeroShotEvaluation):
-    """Names each tile by the nearest words; see `ZeroShotEvaluation` for the arguments.
+    """Names each tile by the nearest words; see `ZeroShotEvaluation` and `Evaluation` for the arguments.
 
     Rows: the encoder under `name`, `clip_baseline` if asked for, `ceiling` where the data has photos, and `chance`.
     Single label: `top1`, `top1_macro`, `accuracy_<class>`; multi-label: `map_macro`, `map_micro`, `ap_<class>`; both
@@ -68,7 +69,7 @@ class ZeroShotClassification(ZeroShotEvaluation):
         for row in rows:
             headline = {k: v for k, v in row["metrics"].items() if k.startswith(("top1", "map_"))}
             self.log_dict({f"test/{row['model']}/{k}": v for k, v in headline.items()}, sync_dist=True)
-        if self.trainer.is_global_zero and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if self.first_process:
             self.write(rows)
             for model, row in zip(models, rows[:-1], strict=True):
                 self._write_details(row, states[f"{model}_0"])

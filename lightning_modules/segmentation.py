@@ -30,7 +30,8 @@ from graft.segmentation_picture import save_scene_png
 from graft.sensors import get_sensor
 from graft.sliding import DenseScorer, WindowGrid, default_stride
 from graft.words import ClassWords, read_class_words
-from lightning_modules.zero_shot import BASELINE, CEILING, ENCODER, ZeroShotEvaluation
+from lightning_modules.evaluation import BASELINE, CEILING, ENCODER
+from lightning_modules.zero_shot import ZeroShotEvaluation
 
 
 @dataclass(frozen=True)
@@ -144,15 +145,10 @@ class ZeroShotSegmentation(ZeroShotEvaluation):
             named = score_scene(canvas, eye.scorer, truth, scores, self.batch_size)
             if eye.first:
                 maps.append((self.name if eye.model == ENCODER else eye.model, named))
-        if self._first_process and self.drawn < self.pictures:
+        if self.first_process and self.drawn < self.pictures:
             path, title = f"{self.name}_{scene.name}_scene.png", f"{self.dataset}, {self.split}: {scene.name}"
             save_scene_png(self.beside_results(path), scene.image, maps, self.texts[0].ids, title)
             self.drawn += 1
-
-    @property
-    def _first_process(self) -> bool:
-        """Whether this process writes, which a debug run never does."""
-        return bool(self.trainer.is_global_zero and not self.trainer.fast_dev_run)  # type: ignore[attr-defined]
 
     def on_test_epoch_end(self) -> None:
         """Join the processes, log the headline figures and, on the first process, write rows and files."""
@@ -170,7 +166,7 @@ class ZeroShotSegmentation(ZeroShotEvaluation):
         for row in rows:
             headline = {k: v for k, v in row["metrics"].items() if k in ("miou", "accuracy", "map_macro")}
             self.log_dict({f"test/{row['model']}/{k}": v for k, v in headline.items()}, sync_dist=True)
-        if self._first_process:
+        if self.first_process:
             self.write(rows)
             for eye, row in zip(firsts, rows, strict=False):
                 found = figures[eye.key(0)]
