@@ -1,7 +1,7 @@
 """What every reader of rasters asks of one: which bands, which ground pixel, which numbers, which mask."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -125,3 +125,11 @@ def mask_is_a_mask(dataset: DatasetReader) -> bool:
         return True
     alpha = dataset.descriptions[dataset.colorinterp.index(ColorInterp.alpha)]
     return alpha is None or "alpha" in alpha.lower() or alpha.lower() in ("a", "mask")
+
+
+def time_taken(tags: Mapping[str, str]) -> str | None:
+    """When a raster was taken (ISO 8601), from its tags by upper-case name; None if they do not say."""
+    time = tags.get("DATETIME") or tags.get("TIFFTAG_DATETIME")
+    if time is not None and len(time) >= 10 and time[4] == time[7] == ":":  # TIFF writes 2020:06:01 10:00:00
+        return time[:10].replace(":", "-") + time[10:].replace(" ", "T", 1)
+    return time

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from graft.errors import GraftError, first_line
+from graft.imagery import remote
 from graft.raster import COLOURS, MAX_MISMATCH, canvas_length, check_numbers, find_bands, mask_is_a_mask, measured_pixel
 from graft.resample import axis_weights
 from graft.sensors import Sensor
@@ -94,20 +95,30 @@ class SceneReader:
         return self.view.render(stored, valid), valid
 
     def canvas_rows(self, first: int, last: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
-        """Display values uint8 [H, W, 3] and data mask bool [H, W] of rows first..last of the canvas.
+        """`canvas_block` of rows first..last over the whole width."""
+        return self.canvas_block((first, last), (0, self.view.canvas[1]))
+
+    def canvas_block(
+        self, rows: tuple[int, int], columns: tuple[int, int]
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+        """Display values uint8 [H, W, 3] and data mask bool [H, W] of a block of the canvas.
 
         A canvas pixel of which half or more lacks data is black and False.
+
+        Args:
+            rows: first and one past the last row.
+            columns: first and one past the last column.
 
         Raises:
             GraftError: the file is damaged there.
         """
         view = self.view
         height, width = view.canvas
-        down = axis_weights(view.height, height, first, last)
+        down = axis_weights(view.height, height, *rows)
         chunk = max(int(_CHUNK_PIXELS / (down.stop - down.start) * width / view.width), 1)
         parts = []
-        for left in range(0, width, chunk):
-            across = axis_weights(view.width, width, left, min(left + chunk, width))
+        for left in range(*columns, chunk):
+            across = axis_weights(view.width, width, left, min(left + chunk, columns[1]))
             stored, valid = self._stored((down.start, down.stop), (across.start, across.stop))
             if down.matrix is not None or across.matrix is not None:
                 share = _resample(valid.astype(np.float32), down.matrix, across.matrix)
@@ -153,18 +164,21 @@ def read_scene(view: SceneView) -> Iterator[SceneReader]:
 def open_raster(path: Path) -> Iterator[DatasetReader]:
     """Open a raster, without a warning about plain pictures.
 
+    Args:
+        path: of a file, or what `graft.imagery.remote.path_of` made of an address.
+
     Raises:
         GraftError: no such file, or no raster.
     """
-    if not path.is_file():
+    if remote.is_on_disk(str(path)) and not path.is_file():
         raise GraftError(f"No scene at {path}.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            dataset = rasterio.open(path)
-    except rasterio.RasterioIOError as error:
-        raise GraftError(f"The scene {path} does not open as a raster: {first_line(error)}") from error
-    with dataset:
+    with ExitStack() as opened:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                dataset = opened.enter_context(remote.open_raster(str(path)))
+        except rasterio.RasterioIOError as error:
+            raise GraftError(f"The scene {path} does not open as a raster: {first_line(error)}") from error
         yield dataset
 
 
@@ -298,7 +312,11 @@ def _check_any_data(reader: SceneReader) -> None:
     for row in range(0, view.height, side):
         for column in range(0, view.width, side):
             rows, columns = (row, min(row + side, view.height)), (column, min(column + side, view.width))
-            if reader.block(rows, columns)[1].any():
+            try:
+                seen = reader.block(rows, columns)[1].any()
+            except GraftError:
+                return  # damaged, not empty: told by whoever needs these pixels
+            if seen:
                 return
     raise GraftError(f"The scene {view.path} holds no data: every pixel is NaN or masked.")
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from graft.audit.check_places import lon_lat_box
 from graft.audit.findings import Level
-from graft.audit.ground import centres, degrees_of, lonlat, on_plane, side_m
+from graft.audit.ground import centres, lonlat, on_plane, side_m
+from graft.sphere import degrees_of, lon_lat_box
 from tests.audit_inputs import GSD, SIDE, TEACHER, Found, Sample, look, make_sample, with_pictures, write_split
 
 FAR = 600_000.0

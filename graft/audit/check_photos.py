@@ -7,12 +7,12 @@ import numpy.typing as npt
 
 from graft.audit.cards import SplitCard
 from graft.audit.findings import NOTHING, Check, Level, from_tally, percent, share
-from graft.audit.ground import EARTH_M, unit_vectors
 from graft.audit.names import SHOWN, pair_names, photo_name
 from graft.audit.notes import Notes
 from graft.audit.repeats import repeated
 from graft.audit.rows import NO_TIME, Rows, Table
 from graft.sensors import get_sensor
+from graft.sphere import EARTH_M, unit_vectors
 
 _CENTRE_PIXELS = 0.5
 _HEAPED = 0.5

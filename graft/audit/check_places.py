@@ -8,9 +8,10 @@ import shapely
 from scipy.spatial import cKDTree
 
 from graft.audit.findings import Check, Level, from_tally, percent, share
-from graft.audit.ground import EARTH_M, centres, degrees_of, on_plane, unit_vectors
+from graft.audit.ground import centres, on_plane
 from graft.audit.notes import Notes
 from graft.audit.rows import Rows, Table
+from graft.sphere import EARTH_M, degrees_of, lon_lat_box, unit_vectors
 
 _CELL_KM = 100.0
 _NEIGHBOURS = 24
@@ -74,16 +75,6 @@ def equal_area_cells(degrees: npt.NDArray[np.float64], side_km: float) -> npt.ND
     columns = np.floor(np.radians(degrees[:, 0]) / side).astype(np.int64)
     rows = np.floor(np.sin(np.radians(degrees[:, 1])) / side).astype(np.int64)
     return columns * 1_000_000 + rows
-
-
-def lon_lat_box(degrees: npt.NDArray[np.float64]) -> tuple[float, float, float, float]:
-    """West, south, east, north; east is beyond 180 where the narrowest box crosses the antimeridian."""
-    lon = np.sort(degrees[:, 0])
-    gaps = np.diff(np.append(lon, lon[0] + 360))
-    widest = int(gaps.argmax())
-    west = lon[(widest + 1) % len(lon)]
-    east = lon[widest] + (360 if lon[widest] < west else 0)
-    return float(west), float(degrees[:, 1].min()), float(east), float(degrees[:, 1].max())
 
 
 def check_overlaps(table: Table, splits: int) -> Check | None:

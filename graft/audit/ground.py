@@ -9,8 +9,7 @@ import pyproj
 import pyproj.exceptions
 import shapely
 
-EARTH_M = 6_371_008.8
-Floats = npt.NDArray[np.float64]
+from graft.sphere import EARTH_M, Floats, unit_vectors
 
 
 class NowhereError(Exception):
@@ -52,23 +51,10 @@ def lonlat(crs: str, transform: Sequence[float], pixels: Floats) -> Floats:
     return found
 
 
-def unit_vectors(degrees: Floats) -> Floats:
-    """Lon and lat [..., 2] in degrees as points of the unit sphere [..., 3]: no seam at 180 degrees, no poles."""
-    lon, lat = np.radians(degrees[..., 0]), np.radians(degrees[..., 1])
-    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
-
-
 def centres(corners: Floats) -> Floats:
     """Middles of footprints [N, 4, 2] in degrees as points of the unit sphere [N, 3]."""
     middles = unit_vectors(corners).mean(axis=-2)
     return np.asarray(middles / np.linalg.norm(middles, axis=-1, keepdims=True))
-
-
-def degrees_of(vectors: Floats) -> Floats:
-    """Points of the unit sphere [..., 3] as lon and lat [..., 2] in degrees."""
-    return np.stack(
-        [np.degrees(np.arctan2(vectors[..., 1], vectors[..., 0])), np.degrees(np.arcsin(vectors[..., 2]))], axis=-1
-    )
 
 
 def side_m(corners: Floats) -> Floats:

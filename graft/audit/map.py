@@ -11,10 +11,11 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from graft.audit.check_places import equal_area_cells, lon_lat_box
+from graft.audit.check_places import equal_area_cells
 from graft.audit.figures import HEAT, INK, LINE, SPLIT_COLOURS, colour_bar, new_figure, png, title
-from graft.audit.ground import EARTH_M, centres, degrees_of, side_m
+from graft.audit.ground import centres, side_m
 from graft.audit.rows import Table
+from graft.sphere import EARTH_M, degrees_of, lon_lat_box
 
 _WORLD = 120.0
 _NEAR_SIDES = 14

@@ -14,7 +14,8 @@ from graft.audit.figures import draw_bands, draw_clear, draw_photos, draw_times,
 from graft.audit.findings import Level, percent, share, worst
 from graft.audit.map import draw_map
 from graft.audit.run import Audit
-from graft.audit.sheets import make_sheets, png_uri
+from graft.audit.sheets import make_sheets
+from graft.data_uri import png_uri
 from graft.errors import GraftError, first_line
 from graft.files import atomic_path, write_json
 from graft.tally import in_bytes

@@ -1,6 +1,5 @@
 """Contact sheets: tiles with the positions of their photos, read from the shards again."""
 
-import base64
 import io
 import json
 import tarfile
@@ -17,12 +16,11 @@ from graft.audit.notes import Words
 from graft.audit.repeats import repeated
 from graft.audit.rows import NO_PHRASE, Table
 from graft.audit.scan import read_sample
+from graft.data_uri import data_uri
 
 _ROW = 12
 _PHOTOS = 4
 _PHOTO_SIDE = 112
-_LOSSLESS_UP_TO = 96
-_LARGEST = 320
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, SyntaxError, tarfile.TarError, Image.DecompressionBombError)
 
 
@@ -160,21 +158,3 @@ def _photo(content: bytes) -> str:
     image = Image.open(io.BytesIO(content)).convert("RGB")
     image.thumbnail((_PHOTO_SIDE, _PHOTO_SIDE))
     return data_uri(image, lossless=False)
-
-
-def data_uri(image: Image.Image, *, lossless: bool | None = None) -> str:
-    """A picture inside a page: small ones as they are, others as JPEG of at most 320 pixels."""
-    stream = io.BytesIO()
-    if lossless is None:
-        lossless = max(image.size) <= _LOSSLESS_UP_TO
-    if lossless:
-        image.save(stream, "PNG")
-    else:
-        image.thumbnail((_LARGEST, _LARGEST))
-        image.save(stream, "JPEG", quality=88)
-    return png_uri(stream.getvalue(), "png" if lossless else "jpeg")
-
-
-def png_uri(content: bytes, kind: str = "png") -> str:
-    """A file as a data URI."""
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -19,7 +19,7 @@ from graft.imagery.baseline import (
 )
 from graft.imagery.geometry import MAX_FINER, grid_rings, tile_grid
 from graft.imagery.image import Image, make_slug
-from graft.raster import GSD_TOLERANCE, check_numbers, find_bands, measured_pixel
+from graft.raster import GSD_TOLERANCE, check_numbers, find_bands, measured_pixel, time_taken
 from graft.sensors import Sensor
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt")
@@ -107,7 +107,7 @@ def _check(dataset: DatasetReader, file: Path, slug: str, sensor: Sensor) -> Ima
         width=width,
         height=height,
         gsd_m=round(across, 2),
-        datetime=_iso_time(tags.get("DATETIME") or tags.get("TIFFTAG_DATETIME")),
+        datetime=time_taken(tags),
         item=tags.get("ITEM") or file.stem,
         cloud=None,
         offset=radiometry.offset,
@@ -140,10 +140,3 @@ def read_dark_end(dataset: DatasetReader, band: int) -> float:
     stored = dataset.read(band, out_shape=shape)
     # Zero is no data in Sentinel-2 even where a file does not say so.
     return dark_end(stored, (dataset.read_masks(band, out_shape=shape) > 0) & (stored > 0))
-
-
-def _iso_time(time: str | None) -> str | None:
-    """TIFF writes 2020:06:01 10:00:00."""
-    if time is not None and len(time) >= 10 and time[4] == time[7] == ":":
-        return time[:10].replace(":", "-") + time[10:].replace(" ", "T", 1)
-    return time

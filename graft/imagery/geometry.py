@@ -97,26 +97,32 @@ def to_pixel(image: Image, lon: npt.ArrayLike, lat: npt.ArrayLike) -> tuple[Floa
 
 def to_lonlat(image: Image, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Floats, Floats]:
     """Invert `to_pixel`; longitudes lie within -180..180."""
+    return grid_lonlat(image.crs, Affine(*image.transform), x, y)
+
+
+def grid_lonlat(crs: str, transform: Affine, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """Degrees of columns x and rows y of a grid, edges at integers; longitudes lie within -180..180."""
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    a, b, c, d, e, f = image.transform
-    lon, lat = _from_degrees(image.crs).transform(a * x + b * y + c, d * x + e * y + f, direction="INVERSE")
+    a, b, c, d, e, f = transform[:6]
+    lon, lat = _from_degrees(crs).transform(a * x + b * y + c, d * x + e * y + f, direction="INVERSE")
     lon = np.asarray(lon, np.float64)
     return np.where(np.abs(lon) > 180, (lon + 180) % 360 - 180, lon), np.asarray(lat, np.float64)
 
 
-def grid_rings(crs: str, transform: Affine, width: int, height: int) -> tuple[Ring, ...]:
+def grid_rings(crs: str, transform: Affine, width: float, height: float) -> tuple[Ring, ...]:
     """Outline of a grid in degrees, split where it crosses the antimeridian.
 
     A grid that holds a pole gets the whole cap down to its lowest latitude.
     """
-    along = np.linspace(0, 1, _EDGE_POINTS)
-    columns = np.concatenate([along, np.ones_like(along), along[::-1], np.zeros_like(along)]) * width
-    rows = np.concatenate([np.zeros_like(along), along, np.ones_like(along), along[::-1]]) * height
+    along, back = np.linspace(0, 1, _EDGE_POINTS)[:-1], np.linspace(1, 0, _EDGE_POINTS)[:-1]
+    columns = np.concatenate([along, np.ones_like(along), back, np.zeros_like(back)]) * width
+    rows = np.concatenate([np.zeros_like(along), along, np.ones_like(along), back]) * height
     a, b, c, d, e, f = transform[:6]
     east, north = a * columns + b * rows + c, d * columns + e * rows + f
     lon, lat = _from_degrees(crs).transform(east, north, direction="INVERSE")
-    lon = np.unwrap(lon, period=360)
-    if abs(lon[-1] - lon[0]) > 180:
+    # Closed for the sake of the turn around a pole alone: the last bit of a corner met twice would cross the outline.
+    *lon, end = np.unwrap([*lon, lon[0]], period=360)
+    if abs(end - lon[0]) > 180:
         pole, nearest = (90.0, lat.min()) if lat.mean() > 0 else (-90.0, lat.max())
         return split_rings(shapely.box(-180, min(pole, nearest), 180, max(pole, nearest)))
     return split_rings(shapely.Polygon(zip(lon, lat, strict=True)))

@@ -1,11 +1,14 @@
 """Opening rasters by path or address."""
 
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 
 import rasterio
 from rasterio.io import DatasetReader
@@ -31,6 +34,10 @@ REMOTE_SETTINGS = {
 ATTEMPTS = 4
 PAUSE_S = 1.0
 
+_BY_URL = "/vsicurl?url="
+_NETWORK = re.compile(r"://|^/(vsi\w+/+)*vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)(_streaming)?[/?]")
+_ARCHIVE = re.compile(r"((?:/vsi\w+/)+)([^/]+)")
+
 Result = TypeVar("Result")
 
 _given_up: Counter[str] = Counter()
@@ -38,8 +45,21 @@ _given_up: Counter[str] = Counter()
 
 
 def is_remote(file: str) -> bool:
-    """Whether a raster is named by an address."""
-    return "://" in file or file.startswith("/vsi")
+    """Whether the network is asked for a raster of this name."""
+    return _NETWORK.search(file) is not None
+
+
+def is_on_disk(file: str) -> bool:
+    """Whether this is a path, and not a name that only GDAL understands."""
+    return not (is_remote(file) or file.startswith("/vsi"))
+
+
+def path_of(file: str) -> Path:
+    """A raster's address as a path of GDAL's file systems, which a `Path` leaves as it is; a local file's own path."""
+    address = file.removeprefix("/vsicurl/")
+    if address.startswith(("http://", "https://")):
+        return Path(_BY_URL + quote(address, safe=""))
+    return Path(f"/vsis3/{file.removeprefix('s3://')}" if file.startswith("s3://") else file)
 
 
 @contextmanager
@@ -53,18 +73,28 @@ def open_raster(file: str, *, sign: bool = False) -> Iterator[DatasetReader]:
     Raises:
         OSError: it does not open, or the signer does not answer.
     """
-    if not is_remote(file):
-        with rasterio.open(file) as dataset:
+    if not is_remote(file) and not file.lower().endswith(".vrt"):  # a VRT may name addresses
+        with rasterio.open(_whole(file)) as dataset:
             yield dataset
         return
     address = import_extra("planetary_computer", "prepare").sign(file) if sign else file
-    if _given_up[file] and address.startswith(("http://", "https://")):
+    if _given_up[file] and address.startswith(_BY_URL):
+        address += f"%23{_given_up[file]}"
+    elif _given_up[file] and address.startswith(("http://", "https://")):
         # GDAL keeps the bytes of a truncated answer as long as the process lives. They are kept under the address, and
         # a fragment is never sent: it makes the address a new one to GDAL and the same one to the server.
         address = f"/vsicurl/{address}#{_given_up[file]}"
     chosen = {name: value for name, value in REMOTE_SETTINGS.items() if name not in os.environ}
     with rasterio.Env(**chosen), rasterio.open(address) as dataset:
         yield dataset
+
+
+def _whole(file: str) -> str:
+    """/vsizip//folder/a.zip/b.tif, of which a `Path` made /vsizip/folder/a.zip/b.tif."""
+    match = _ARCHIVE.match(file)
+    if match and not Path(match[2]).exists() and Path("/", match[2]).exists():
+        return f"{match[1]}/{file[match.end(1) :]}"
+    return file
 
 
 def persist(files: Sequence[str], work: Callable[[], Result]) -> Result:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from graft.cog import TILE
 from graft.refine import Refiner
 from graft.sliding import WindowGrid, upsample_data
 
@@ -15,7 +16,6 @@ Span = tuple[int, int]
 Look = Callable[[Span, Span], tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]]
 """Picture uint8 [H, W, 3] and data mask bool [H, W] of the pixels in (rows, columns)."""
 
-TILE = 256
 _MAX_SIDE = 1024
 _MAX_FLOATS = 4 << 20
 

@@ -4,7 +4,8 @@ import torch
 
 from graft.checkpoint import LoadedEncoder
 from graft.dense import DenseMode, default_mode
-from graft.errors import GraftError, first_line
+from graft.device import find_device
+from graft.errors import GraftError
 from graft.prompts import is_text_vectors
 from graft.sliding import DenseScorer
 from graft.teacher import Teacher, architecture_and_weights
@@ -57,7 +58,7 @@ def make_scorer(
     Raises:
         GraftError: no such device, words of another teacher, or a teacher that is not to be had.
     """
-    place = _device(device)
+    place = find_device(device)
     words = _read_words(loaded, prompts, family, teacher, teacher_weights)
     aligned_to, dim = loaded.teacher, words.vectors.shape[-1]
     if loaded.dim != dim or (words.teacher is not None and aligned_to["identity"] != words.teacher):
@@ -69,15 +70,6 @@ def make_scorer(
     encoder = loaded.encoder.to(place, torch.bfloat16 if precision == "bf16" else torch.float32)
     side = loaded.window if window is None else window
     return DenseScorer(encoder, words, mode or default_mode(encoder), loaded.patch, side, bias_removal)
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise GraftError(f"--device {name} is not to be had here: {first_line(error)}") from error
-    return device
 
 
 def _read_words(

@@ -10,16 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import rasterio
-import rasterio.shutil
-from rasterio._err import CPLE_BaseError
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.io import DatasetWriter
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
-from graft.errors import GraftError, first_line
+from graft.cog import check_sums, create_raster, to_cog
+from graft.errors import GraftError
 from graft.palette import NO_DATA, palette
 from graft.scene import SceneView
-from graft.segment.blocks import TILE, Block
+from graft.segment.blocks import Block
 
 MAX_CLASSES = 65_535
 
@@ -73,13 +71,13 @@ def write_rasters(
     sums = np.zeros(len(ids))
     with warnings.catch_warnings(), ExitStack() as files:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        labels = files.enter_context(_create(raw_classes, view, 1, kind, no_data, predictor=2))
+        labels = files.enter_context(create_raster(raw_classes, view, 1, kind, no_data, predictor=2))
         labels.write_colormap(1, dict(enumerate(palette(ids))) | {no_data: NO_DATA})
         labels.set_band_description(1, "class")
         labels.update_tags(**tags)
         scores = None
         if score_map is not None:
-            scores = files.enter_context(_create(raw_scores, view, len(ids), np.float32, np.nan, predictor=3))
+            scores = files.enter_context(create_raster(raw_scores, view, len(ids), np.float32, np.nan, predictor=3))
             scores.descriptions = tuple(ids)
             scores.update_tags(**tags)
         for block in blocks:
@@ -90,47 +88,12 @@ def write_rasters(
             if scores is not None:
                 scores.write(np.where(block.valid, block.scores, np.float32(np.nan)), window=window)
                 sums += block.scores[:, block.valid].sum(axis=1, dtype=np.float64)
-    _to_cog(raw_classes, class_map, overviews="mode")
+    to_cog(raw_classes, class_map, overviews="mode")
     _check_counts(class_map, counts)
     if score_map is not None:
-        _to_cog(raw_scores, score_map, overviews="average")
-        _check_sums(score_map, sums)
+        to_cog(raw_scores, score_map, overviews="average")
+        check_sums(score_map, sums)
     return Counts(counts[: len(ids)], int(counts[no_data]))
-
-
-def _create(
-    path: Path, view: SceneView, bands: int, kind: npt.DTypeLike, no_data: float, predictor: int
-) -> DatasetWriter:
-    return rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        width=view.width,
-        height=view.height,
-        count=bands,
-        dtype=kind,
-        crs=view.crs,
-        transform=view.transform,
-        nodata=no_data,
-        tiled=True,
-        blockxsize=TILE,
-        blockysize=TILE,
-        compress="deflate",
-        zlevel=1,
-        predictor=predictor,
-        BIGTIFF="IF_SAFER",
-        SPARSE_OK="FALSE",
-    )
-
-
-def _to_cog(raw: Path, cog: Path, overviews: str) -> None:
-    options = {"COMPRESS": "DEFLATE", "PREDICTOR": "YES", "BIGTIFF": "IF_SAFER", "OVERVIEW_RESAMPLING": overviews}
-    try:
-        rasterio.shutil.copy(raw, cog, driver="COG", **options)
-    except (RasterioError, CPLE_BaseError) as error:
-        # GDAL may close a file on a full disk without a word, so that reading it back is what fails.
-        raise OSError(f"the disk seems to be full: {first_line(error)}") from None
-    raw.unlink()
 
 
 def _check_counts(path: Path, expected: npt.NDArray[np.int64]) -> None:
@@ -140,13 +103,4 @@ def _check_counts(path: Path, expected: npt.NDArray[np.int64]) -> None:
         for _, window in dataset.block_windows(1):
             found += np.bincount(dataset.read(1, window=window).ravel(), minlength=len(expected))
     if not np.array_equal(found, expected):
-        raise OSError(f"{path.name} does not read back as it was written")
-
-
-def _check_sums(path: Path, expected: npt.NDArray[np.float64]) -> None:
-    found = np.zeros_like(expected)
-    with rasterio.open(path) as dataset:
-        for _, window in dataset.block_windows(1):
-            found += np.nansum(dataset.read(window=window), axis=(1, 2), dtype=np.float64)
-    if not np.allclose(found, expected, rtol=1e-6, atol=1e-3):
         raise OSError(f"{path.name} does not read back as it was written")
