@@ -2,6 +2,7 @@
 
 from datamodules.benchmarks import BigEarthNetFolder, ClassificationFolder, GalleryFolder
 from datamodules.captions import CaptionFolder
+from datamodules.index import IndexSources
 from datamodules.pairs import GroundPairs
 from datamodules.segmentation import (
     AtlasScenes,
@@ -22,6 +23,7 @@ __all__ = [
     "ClassificationFolder",
     "GalleryFolder",
     "GroundPairs",
+    "IndexSources",
     "LoveDAScenes",
     "OpenEarthMapScenes",
     "PairedScenes",

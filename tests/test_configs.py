@@ -17,6 +17,7 @@ ROOT = Path(__file__).parent.parent
 TRAINING = ("sentinel", "naip", "sentinel_pixel", "naip_pixel")
 OVERLAYS = ("atlas",)
 PREPARE = ("sentinel", "naip", "atlas")
+PREDICTION = ("index",)
 EVALUATION = tuple(sorted(path.stem for path in (ROOT / "configs" / "eval").glob("*.yaml")))
 
 # What the paper could have said: such a line says where its value is from, or that nobody knows.
@@ -65,7 +66,13 @@ def parse(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_every_file_is_covered() -> None:
-    names = {*TRAINING, *OVERLAYS, *(f"eval/{name}" for name in EVALUATION), *(f"prepare/{name}" for name in PREPARE)}
+    names = {
+        *TRAINING,
+        *OVERLAYS,
+        *PREDICTION,
+        *(f"eval/{name}" for name in EVALUATION),
+        *(f"prepare/{name}" for name in PREPARE),
+    }
     found = (ROOT / "configs").rglob("*.yaml")
     assert {path.relative_to(ROOT / "configs").with_suffix("").as_posix() for path in found} == names
 
@@ -91,7 +98,14 @@ def test_overlays_parse_on_every_training_config(parse: Any, name: str, overlay:
 @pytest.mark.parametrize("name", EVALUATION)
 def test_evaluation_configs_parse(parse: Any, name: str) -> None:
     config = parse("test", f"--config=configs/eval/{name}.yaml")
-    assert config.model.init_args.prompts == config.data.init_args.classes
+    assert config.model.init_args.get("prompts") == config.data.init_args.get("classes")
+    assert config.trainer.use_distributed_sampler is False
+
+
+@pytest.mark.parametrize("name", PREDICTION)
+def test_prediction_configs_parse(parse: Any, name: str) -> None:
+    config = parse("predict", f"--config=configs/{name}.yaml")
+    assert config.return_predictions is False  # an archive does not fit into memory
     assert config.trainer.use_distributed_sampler is False
 
 
