@@ -11,11 +11,15 @@ from jsonargparse import ArgumentParser, auto_cli
 
 from graft.audit import audit
 from graft.errors import fault_behind
+from graft.index import index
+from graft.index.verbs import VERBS as INDEX_VERBS
 from graft.photos import photos
 from graft.photos.download import download
 from graft.prepare import prepare
+from graft.search import search
+from graft.search.arguments import spelt_out
 from graft.segment import segment
-from graft.shard_tools import VERBS
+from graft.shard_tools import VERBS as SHARD_VERBS
 
 
 def atlas(*, out: Path, sensor: str = "sentinel", seed: int = 0, size: Literal["demo", "tiny"] = "demo") -> None:
@@ -77,22 +81,27 @@ def commands() -> dict[str, Any]:
         "download": download,
         "prepare": prepare,
         "audit": audit,
-        "shards": {"_help": "List, look into, divide and join shards.", **VERBS},
+        "shards": {"_help": "List, look into, divide and join shards.", **SHARD_VERBS},
         "segment": segment,
+        "index": index,
+        "indexes": {"_help": "Look into, export, tidy and speed up indexes.", **INDEX_VERBS},
+        "search": search,
         "atlas": atlas,
         "teacher": teacher,
     }
 
 
 def _spelt_out(args: list[str]) -> list[str]:
-    """`prepare A B` as `prepare --config=A --config=B`; the folders of `shards merge A B` as one list."""
+    """`prepare A B` as `prepare --config=A --config=B`; what `shards merge` and `index` take as one list."""
+    if args[:1] == ["search"]:
+        return ["search", *spelt_out(args[1:])]
     command = 2 if args[:2] == ["shards", "merge"] else 1
     names = list(takewhile(lambda arg: not arg.startswith(("-", "[")), args[command:]))
     rest = args[command + len(names) :]
     if args[:1] == ["prepare"]:
         return ["prepare", *(f"--config={file}" for file in names), *rest]
-    if command == 2 and names:
-        return [*args[:2], json.dumps(names), *rest]
+    if names and (command == 2 or args[:1] == ["index"]):
+        return [*args[:command], json.dumps(names), *rest]
     return args
 
 
