@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from graft.files import atomic_path
 from graft.fit import read_rgb
 from graft.metrics import zero_shot_scores
 from graft.prompts import load_prompts, text_vectors
+from graft.report_search import search_section
 from graft.results import ResultRow, read_rows
 from graft.sensors import get_sensor
 from graft.shards import ShardIndex, ShardReader
@@ -40,7 +42,19 @@ ABOUT_PIXELS = {
     "control_colour": "the same loss on each token's mean colour",
     "chance": "guessing",
 }
-HEADLINE = {"classification": "top1_macro", "multilabel": "map_macro", "segmentation": "miou"}
+ABOUT_SEARCH = {
+    "aligned": "the image-level encoder, trained on photos alone",
+    "oracle": "knows the land cover of every tile and what each photo shows",
+    "clip_baseline": "CLIP itself on the tile",
+    "chance": "any order",
+}
+NAMES = {"classification": ABOUT, "multilabel": ABOUT, "segmentation": ABOUT_PIXELS, "retrieval": ABOUT_SEARCH}
+HEADLINE = {
+    "classification": "top1_macro",
+    "multilabel": "map_macro",
+    "segmentation": "miou",
+    "retrieval": "map_at_100_hits",
+}
 TABLES = {
     "classification": (
         "One class a tile",
@@ -55,6 +69,12 @@ TABLES = {
         "transfer",
     ),
     "segmentation": ("Every pixel", "scenes", {"miou": "mIoU", "accuracy": "accuracy"}, "of the ceiling"),
+    "retrieval": (
+        "Words and photos to tiles",
+        "tiles to search, side by side",
+        {"map_at_20_hits": "mAP@20", "map_at_100_hits": "mAP@100", "recall_at_10": "photo's tile in 10"},
+        "transfer",
+    ),
 }
 _PAIRS, _PHOTOS, _ANSWERS_PER_CLASS = 9, 4, 2
 
@@ -66,18 +86,20 @@ def write_report(world: Path, teacher: Path, shards: Path, out: Path, page: Path
         world: folder of the embedded world.
         teacher: open_clip folder of its teacher.
         shards: folder of training shards.
-        out: folder of `results.json`, of the pictures that evaluations left beside it, and of the training runs
-            `aligned` and `pixel`.
+        out: folder of `results.json`, of the pictures that evaluations left beside it, of the training runs `aligned`
+            and `pixel`, and of the `index` of the world's test scenes.
         page: HTML file to write.
     """
     about = json.loads((world / "world.json").read_text(encoding="utf-8"))
     rows = read_rows(out / "results.json")
     templates = Environment(loader=PackageLoader("graft"), autoescape=select_autoescape(default=True))
+    templates.filters["data"] = _picture
     html = templates.get_template("report.html.j2").render(
         world={"sensor": about["sensor"], "seed": about["seed"], "gsd": f"{get_sensor(about['sensor']).gsd_m:g}"},
         tables=[_table(rows, task) for task in TABLES],
         pairs=_pairs(shards, world),
         answers=_answers(world, teacher, out / "aligned" / "last.ckpt"),
+        archive=search_section(world, out / "index"),
         maps=_pictures(out.glob("atlas-segmentation_test_pixel_*_scene.png")),
         words=load_prompts("atlas").names,
         confusions=_pictures(out / f"atlas_test_{model}_confusion.png" for model in ("aligned", "clip_baseline")),
@@ -111,13 +133,13 @@ def transfer(score: float, chance: float, ceiling: float) -> float:
 def _table(rows: Sequence[ResultRow], task: str) -> dict[str, Any]:
     """The rows of one task; the last column holds them against chance and ceiling."""
     title, about, columns, against = TABLES[task]
-    names = ABOUT_PIXELS if task == "segmentation" else ABOUT
+    names = NAMES[task]
     order = {name: place for place, name in enumerate(names)}
     mine = [row for row in rows if row["task"] == task]
     mine.sort(key=lambda row: order.get(row["model"], len(order)))
-    headline = {row["model"]: row["metrics"][HEADLINE[task]] for row in mine}
+    headline = {row["model"]: row["metrics"].get(HEADLINE[task], math.nan) for row in mine}
     chance = 0.0 if task == "segmentation" else headline["chance"]
-    ceiling = 1.0 if task == "multilabel" else headline["ceiling"]
+    ceiling = 1.0 if task in ("multilabel", "retrieval") else headline["ceiling"]
     return {
         "title": title,
         "about": f"{mine[0]['n']} {about}",
@@ -127,13 +149,22 @@ def _table(rows: Sequence[ResultRow], task: str) -> dict[str, Any]:
                 "model": row["model"],
                 "about": names.get(row["model"], ""),
                 "numbers": [
-                    *(f"{100 * row['metrics'][name]:.1f} %" for name in columns),
-                    f"{transfer(headline[row['model']], chance, ceiling):.2f}",
+                    *(_percent(row["metrics"].get(name, math.nan)) for name in columns),
+                    _known(f"{transfer(headline[row['model']], chance, ceiling):.2f}"),
                 ],
             }
             for row in mine
         ],
     }
+
+
+def _percent(share: float) -> str:
+    return _known(f"{100 * share:.1f} %")
+
+
+def _known(number: str) -> str:
+    """A dash for what a model has no figure of."""
+    return "-" if number.startswith("nan") else number
 
 
 def _pairs(shards: Path, world: Path) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from graft.cli import main as graft_command
 from graft.dense import TRAINING_FREE
 from graft.errors import GraftError
 from graft.report import write_report
+from graft.report_search import demo_searches
 from graft.results import read_rows
 from main import main as main_command
 
@@ -29,6 +30,7 @@ ROOTS = {
     "atlas": "{split}/eurosat/2750",
     "atlas_multilabel": "{split}/bigearthnet/BigEarthNet-v1.0",
     "segmentation_atlas": "{split}",
+    "retrieval_atlas": "{split}/gallery",
 }
 """Benchmark folders inside the world's, by configuration."""
 
@@ -122,6 +124,11 @@ def demo(
     run("python main.py", main_command, [*segmentation_command("aligned", sensor, seed, out), best])
     for name in PIXEL:
         run("python main.py", main_command, segmentation_command(name, sensor, seed, out))
+    run("python main.py", main_command, evaluation_command("aligned", "retrieval_atlas", sensor, seed, out))
+    run("graft", graft_command, index_command(out))
+    for search in demo_searches(world):
+        page = out / "search" / f"{search.name}.html"
+        run("graft", graft_command, [*search.command(out / "index"), f"--out={page}"])
     write_report(world, teacher, shards / "train", out, out / "report.html")
     print(f"\n{time.perf_counter() - began:.0f} s in all. Results: {results}\nOpen {out / 'report.html'} in a browser.")
 
@@ -163,12 +170,13 @@ def evaluation_command(
         f"--data.init_args.root={root}",
         f"--trainer.default_root_dir={out / 'eval'}",
     ]
-    if benchmark != "atlas":
+    if benchmark in ("atlas_multilabel", "segmentation_atlas"):
         arguments.append(f"--data.init_args.sensor={sensor}")
     if benchmark == "segmentation_atlas":
         return arguments
     if name == "aligned":
-        arguments.append(f"--data.init_args.photos={root.parent / 'photos.csv'}")
+        folder = root if benchmark == "retrieval_atlas" else root.parent
+        arguments.append(f"--data.init_args.photos={folder / 'photos.csv'}")
     else:
         arguments += ["--model.init_args.baseline=false", "--data.init_args.photos=null"]
     return arguments
@@ -185,6 +193,12 @@ def segmentation_command(name: str, sensor: str, seed: int, out: Path, *, split:
         f"--model.init_args.baseline={str(name == 'pixel').lower()}",
         f"--model.init_args.pictures={2 if name == 'pixel' else 0}",
     ]
+
+
+def index_command(out: Path) -> list[str]:
+    """Arguments of `graft` that index the scenes of regions that the encoder never saw."""
+    scenes = out / "world/benchmarks/test/scenes"
+    return ["index", f"{scenes}", f"--model={out / 'aligned/last.ckpt'}", f"--out={out / 'index'}"]
 
 
 def best_mode(results: Path) -> str:

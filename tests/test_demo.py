@@ -13,10 +13,12 @@ from PIL import Image
 from graft.dense import TRAINING_FREE
 from graft.errors import GraftError
 from graft.report import transfer
+from graft.report_search import SHOWN
 from scripts.demo import best_mode, check_world, demo
 
 MODELS = {"aligned", "pixel", "clip_baseline", "ceiling", "chance", "control_colour", "control_histogram"}
 PIXEL_MODELS = MODELS - {"control_histogram"}
+SEARCH_MODELS = {"aligned", "clip_baseline", "chance", "oracle"}
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,12 @@ def test_rows_of_both_tasks_and_every_model(out: Path) -> None:
     assert set(scenes) == PIXEL_MODELS
     assert all(0 <= scenes[model]["metrics"]["miou"] <= 1 for model in PIXEL_MODELS)
     assert scenes["ceiling"]["metrics"]["miou"] > 0.7
+    found = {row["model"]: row for row in rows if row["task"] == "retrieval"}
+    assert set(found) == SEARCH_MODELS
+    for metric in ("map_at_20_hits", "map_at_100_hits", "map_at_100_min", "recall_at_10"):
+        known = SEARCH_MODELS if metric == "recall_at_10" else SEARCH_MODELS - {"oracle"}
+        assert all(0 <= found[model]["metrics"][metric] <= 1 for model in known)
+    assert found["oracle"]["metrics"]["recall_at_10"] > found["chance"]["metrics"]["recall_at_10"]
     assert {row["split"] for row in rows} == {"test"}
     selection = json.loads((out / "results_val.json").read_text())
     (chosen,) = [row for row in selection if (row["split"], row["model"]) == ("val", "aligned")]
@@ -56,6 +64,27 @@ def test_the_report_holds_its_own_pictures(out: Path) -> None:
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     for model in MODELS:
         assert f"<td>{model}</td>" in page
+
+
+def test_the_report_shows_what_was_searched_and_found(out: Path) -> None:
+    page = (out / "report.html").read_text()
+    section = page.split("<h2>Searching an archive</h2>")[1].split("<h2>")[0]
+    searches = section.split("<p><code>")[1:]
+    assert len(searches) == 4
+    settings = "--min-valid=0.9 --background=atlas"
+    photo = "--photo=world/benchmarks/test/gallery/photos/gallery-test00_"
+    assert searches[0].startswith(f"graft search index beach {settings}</code>")
+    assert searches[1].startswith(f"graft search index &#39;village or factory&#39; {settings}</code>")
+    assert searches[2].startswith(f"graft search index &#39;village or factory&#39; --not=factory {settings}</code>")
+    assert searches[3].startswith(f"graft search index {photo}")
+    for search in searches:
+        hits = re.findall(r'alt="hit (\d+): ([^"]+)"', search)
+        assert [int(rank) for rank, _ in hits] == list(range(1, SHOWN + 1))
+        assert all(re.fullmatch(r"cloud|[a-z ]+ \d+ %", land) for _, land in hits)
+        assert len(set(re.findall(r'src="([^"]+)" alt="hit', search))) == SHOWN, "each has a picture of its own"
+    assert "the photo searched with" in searches[3]
+    pages = sorted(path.name for path in (out / "search").iterdir())
+    assert pages == ["beach.html", "photo.html", "village_or_factory.html", "without_factory.html"]
 
 
 def test_a_second_run_goes_on_and_another_world_is_refused(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
