@@ -2,10 +2,12 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from benchmarks.dense import dense, dense_memory, dense_memory_tall
 from benchmarks.loader import loader
 from benchmarks.prepare import prepare_memory, prepare_photos, prepare_photos_small, prepare_tiles
+from benchmarks.retrieval import retrieval_ann, retrieval_ann_uniform, retrieval_exact
 from graft.files import write_json
 
 BENCHMARKS = {
@@ -17,6 +19,9 @@ BENCHMARKS = {
     "prepare_photos_small": prepare_photos_small,
     "prepare_tiles": prepare_tiles,
     "prepare_memory": prepare_memory,
+    "retrieval_exact": retrieval_exact,
+    "retrieval_ann": retrieval_ann,
+    "retrieval_ann_uniform": retrieval_ann_uniform,
 }
 RESULTS = Path(__file__).parent / "results.json"
 
@@ -37,6 +42,9 @@ def main() -> None:
         figures = f"{row['ours']:>10,}{row['peer']:>10,}{row['limit']:>10,}  {row['unit']:<8}"
         ratios = f"{row['ratio_to_peer']:>10.2f}{row['ratio_to_limit']:>11.2f}"
         print(f"{row['name']:<22}{figures}{ratios}  {row['better']}")
+        details: Any = dict(row).get("details", {})  # only some rows have them
+        for key, value in details.items():
+            print(f"    {key:<26} {value}")
     print(f"written to {RESULTS}")
 
 
