@@ -39,6 +39,21 @@ def whole(share: Dataset[Sample]) -> DistributedSampler[Sample]:
     return DistributedSampler(share, num_replicas=1, rank=0, shuffle=False)
 
 
+def labelled_loader(
+    dataset: Shareable[LabelledSample], trainer: Trainer | None, batch_size: int, num_workers: int
+) -> DataLoader[LabelledSample]:
+    """This process's share of a dataset, in its order; batches are `graft.batch.LabelledBatch`."""
+    share = own_share(dataset, trainer)
+    return DataLoader(
+        share,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        collate_fn=collate_labelled,
+        sampler=whole(share),
+        pin_memory=trainer is not None and trainer.strategy.root_device.type == "cuda",
+    )
+
+
 class _LabelledTilesModule(LightningDataModule):
     """Loads one `LabelledTiles` dataset in test; subclasses make it.
 
@@ -81,15 +96,7 @@ class _LabelledTilesModule(LightningDataModule):
         """This process's share of the tiles, in their order; batches are `graft.batch.LabelledBatch`."""
         if self._dataset is None:
             raise RuntimeError("setup() has not run")
-        share = own_share(self._dataset, self.trainer)
-        return DataLoader(
-            share,
-            batch_size=self._batch_size,
-            num_workers=self._num_workers,
-            collate_fn=collate_labelled,
-            sampler=whole(share),
-            pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
-        )
+        return labelled_loader(self._dataset, self.trainer, self._batch_size, self._num_workers)
 
 
 class ClassificationFolder(_LabelledTilesModule):

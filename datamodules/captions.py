@@ -6,10 +6,10 @@ from lightning import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader
 
-from datamodules.benchmarks import own_share, whole
+from datamodules.benchmarks import labelled_loader
 from graft.captions import CaptionedImages
 from graft.fit import Fit
-from graft.labelled import LabelledSample, collate_labelled
+from graft.labelled import LabelledSample
 
 
 class CaptionFolder(LightningDataModule):
@@ -70,12 +70,4 @@ class CaptionFolder(LightningDataModule):
         """This process's share of the images, in their order; batches are `graft.batch.LabelledBatch`."""
         if self._dataset is None:
             raise RuntimeError("setup() has not run")
-        share = own_share(self._dataset, self.trainer)
-        return DataLoader(
-            share,
-            batch_size=self._batch_size,
-            num_workers=self._num_workers,
-            collate_fn=collate_labelled,
-            sampler=whole(share),
-            pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
-        )
+        return labelled_loader(self._dataset, self.trainer, self._batch_size, self._num_workers)
