@@ -21,6 +21,8 @@ SENTINEL = get_sensor("sentinel")
 SIDE, PATCH = 32, 8
 UTM = "EPSG:32633"
 BANDS = ("B02", "B03", "B04")
+NORTH_UP = Affine(10, 0, 500_000, 0, -10, 5_000_000)
+STEP = 9e-5  # degrees of about 10 m
 
 
 def look(**changes: Any) -> Look:
@@ -119,3 +121,8 @@ def same_index(first: Path | str, second: Path | str) -> bool:
     return (
         bool(table_of(first).equals(table_of(second))) and Index.open(first).sources() == Index.open(second).sources()
     )
+
+
+def shown(stored: np.ndarray) -> np.ndarray:
+    """Bands blue, green, red as display values [H, W, 3]."""
+    return SENTINEL.to_display(stored[2::-1]).transpose(1, 2, 0)

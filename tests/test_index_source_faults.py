@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shapely
-from affine import Affine
 
 from graft.errors import GraftError
 from graft.imagery.remote import path_of
@@ -18,26 +17,19 @@ from graft.index.tile_folder import list_images
 from graft.scene import open_raster
 from tests.conftest import ShardFactory
 from tests.index_source_inputs import (
-    SENTINEL,
+    NORTH_UP,
     UTM,
     degrees,
     look,
     only,
     read_all,
     shape_of,
+    shown,
     tiles_of,
     write_raster,
     write_tile,
 )
 from tests.stac_inputs import serve
-
-NORTH_UP = Affine(10, 0, 500_000, 0, -10, 5_000_000)
-STEP = 9e-5  # degrees of about 10 m
-
-
-def shown(stored: np.ndarray) -> np.ndarray:
-    """Bands blue, green, red as display values [H, W, 3]."""
-    return SENTINEL.to_display(stored[2::-1]).transpose(1, 2, 0)
 
 
 def test_a_file_is_in_one_source(tmp_path: Path) -> None:

@@ -20,28 +20,21 @@ from graft.index.sources import NO_DATA
 from graft.index.tile_folder import UNFIT
 from tests.conftest import ShardFactory
 from tests.index_source_inputs import (
-    SENTINEL,
+    NORTH_UP,
     SIDE,
+    STEP,
     UTM,
     degrees,
     look,
     only,
     read_all,
     shape_of,
+    shown,
     tiles_of,
     write_raster,
     write_tile,
 )
 from tests.stac_inputs import serve
-
-NORTH_UP = Affine(10, 0, 500_000, 0, -10, 5_000_000)
-STEP = 9e-5  # degrees of about 10 m
-
-
-def shown(stored: np.ndarray) -> np.ndarray:
-    """Bands blue, green, red as display values [H, W, 3]."""
-    return SENTINEL.to_display(stored[2::-1]).transpose(1, 2, 0)
-
 
 # --- rasters --------------------------------------------------------------------------------------
 
