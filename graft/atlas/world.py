@@ -32,10 +32,11 @@ from graft.atlas.geotiff import write_labels, write_scene
 from graft.atlas.overhead import paint_scenes
 from graft.atlas.photos import plan_photos, write_photo, write_table
 from graft.atlas.polygons import parcel_features
+from graft.atlas.questions import Asked, pieces_of, write_lists, write_pieces
 from graft.atlas.sizes import DEMO, TILE, Region, WorldSize
 from graft.errors import GraftError
 from graft.files import write_json
-from graft.sensors import get_sensor
+from graft.sensors import Sensor, get_sensor
 
 
 @dataclass
@@ -47,6 +48,7 @@ class _Piece:
     captions: list[dict[str, str]] = field(default_factory=list)
     tiles: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     gallery: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    asked: list[Asked] = field(default_factory=list)
     features: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -100,6 +102,7 @@ def build_world(
         write_table(folder / "photos.csv", COLUMNS, map(photo_row, uploads))
         write_table(folder / "truth.csv", TRUTH_COLUMNS, map(truth_row, uploads))
         _write_tables(folder, ordered)
+        _write_questions(folder / "benchmarks", ordered, get_sensor(sensor), size)
         counts = {role: getattr(size, role) for role in ("train", "val", "test")}
         summary = {"seed": seed, "sensor": sensor, "classes": list(IDS), "scenes": counts, "size": asdict(size)}
         summary["photos"] = len(uploads)
@@ -157,6 +160,8 @@ def _build_region(folder: Path, region: Region, size: WorldSize) -> _Piece:
     write_labels(root / "labels" / f"{region.name}.tif", region, scene)
     piece.tiles = write_benchmarks(root, region, scene, size)
     piece.gallery = write_gallery(root / "gallery", region, scene)
+    place = region.index + (size.val if region.role == "test" else 0)
+    piece.asked = write_pieces(root / "vqa", region, scene, place * pieces_of(size.scene))
     return piece
 
 
@@ -178,3 +183,14 @@ def _write_tables(folder: Path, pieces: list[_Piece]) -> None:
     features = [feature for piece in pieces for feature in piece.features]
     collection = {"type": "FeatureCollection", "features": features}
     (folder / "polygons.geojson").write_text(json.dumps(collection, separators=(",", ":")) + "\n", encoding="utf-8")
+
+
+def _write_questions(benchmarks: Path, pieces: list[_Piece], sensor: Sensor, size: WorldSize) -> None:
+    """Write the lists of questions; the answers of val stand beside those of test, for a guess that knows them."""
+    asked = {
+        split: [one for piece in pieces if piece.region.role == split for one in piece.asked]
+        for split in ("val", "test")
+    }
+    images = (size.val + size.test) * pieces_of(size.scene)
+    for folder, split in (("val", "val"), ("test", "val"), ("test", "test")):
+        write_lists(benchmarks / folder / "vqa", split, sensor, asked, images)
