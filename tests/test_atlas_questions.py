@@ -5,12 +5,13 @@ import random
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import rasterio
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from graft.atlas import TINY, build_world
 from graft.atlas.classes import IDS
@@ -47,26 +48,41 @@ def piece(cover: np.ndarray, sensor: str = "naip") -> Land:
     return Land(cover.astype(np.uint8), Region(1, get_sensor(sensor), "val", 0, len(cover)))
 
 
-def parts(cover: np.ndarray, concept: str, metres: float) -> list[tuple[float, float, float]]:
-    """Area in square metres, row and column of every connected part that is no sliver."""
-    labels, number = ndimage.label(np.isin(cover, [IDS.index(name) for name in CONCEPTS[concept]]))
-    pixels = ndimage.sum_labels(np.ones_like(labels), labels, range(1, number + 1))
-    middles = ndimage.center_of_mass(np.ones_like(labels), labels, range(1, number + 1))
-    return [(a * metres**2, *middle) for a, middle in zip(pixels, middles, strict=True) if a >= LEAST]
+class Part(NamedTuple):
+    area: float
+    rows: slice
+    columns: slice
+    corners: cKDTree
 
 
-def counted(cover: np.ndarray, words: str, metres: float) -> list[tuple[float, float, float]]:
+def parts(cover: np.ndarray, concept: str, metres: float) -> list[Part]:
+    """Area in square metres, box and corners of pixels of every connected part that is no sliver."""
+    labels, _ = ndimage.label(np.isin(cover, [IDS.index(name) for name in CONCEPTS[concept]]))
+    found = []
+    for number, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
+        places = np.argwhere(labels == number)
+        if len(places) >= LEAST:
+            corners = np.concatenate([places + corner for corner in ((0, 0), (0, 1), (1, 0), (1, 1))])
+            found.append(Part(len(places) * metres**2, rows, columns, cKDTree(corners)))
+    return found
+
+
+def apart(one: Part, other: Part) -> float:
+    return float(one.corners.query(other.corners.data)[0].min())
+
+
+def counted(cover: np.ndarray, words: str, metres: float) -> list[Part]:
     """What a phrase means, from its words and the pixels alone."""
     relation = re.search(r" (at the top of|on the right of|at the bottom of|on the left of|next to) (?:the|a) ", words)
     if relation:
         others = counted(cover, words[relation.end() :], metres)
         one_of = counted(cover, words[: relation.start()], metres)
         compare = {
-            "at the top of": lambda a, b: a[1] < b[1],
-            "at the bottom of": lambda a, b: a[1] > b[1],
-            "on the left of": lambda a, b: a[2] < b[2],
-            "on the right of": lambda a, b: a[2] > b[2],
-            "next to": lambda a, b: np.hypot(a[1] - b[1], a[2] - b[2]) * metres < 1000,
+            "at the top of": lambda a, b: 2 * a.rows.stop < b.rows.start + b.rows.stop,
+            "at the bottom of": lambda a, b: 2 * a.rows.start > b.rows.start + b.rows.stop,
+            "on the left of": lambda a, b: 2 * a.columns.stop < b.columns.start + b.columns.stop,
+            "on the right of": lambda a, b: 2 * a.columns.start > b.columns.start + b.columns.stop,
+            "next to": lambda a, b: apart(a, b) * metres < 1000,
         }[relation[1]]
         return [one for one in one_of if any(compare(one, other) for other in others)]
     size, _, rest = words.strip().partition(" ")

@@ -63,7 +63,7 @@ def test_another_seed_is_another_world(tmp_path: Path) -> None:
     build_world(tmp_path / "b", seed=4, size=SMALL, workers=1)
     a, b = digests(tmp_path / "a"), digests(tmp_path / "b")
     same = [name for name in a if a[name] == b.get(name)]
-    assert same == []
+    assert all(name.endswith("_images.json") for name in same), "where a piece lies does not depend on the seed"
 
 
 def test_regions_never_overlap_and_never_repeat() -> None:

@@ -6,8 +6,8 @@ programs in `graft.vqa`. What differs, and why:
 
 - objects are drawn evenly, present or not, so that "yes" is no safe guess;
 - of the attributes only the sizes are drawn: outlines of parcels are neither square nor round;
-- relations are drawn for a tenth of the objects, not a fiftieth, and hold between centroids: above, below, left or
-  right of the other's, or nearer than 1,000 m;
+- relations are drawn for a tenth of the objects, not a fiftieth; what they mean is the generator's: all of an object
+  lies above, below, left or right of the centre of the other's box, or the two are nearer than 1,000 m;
 - an object is a connected part (4 neighbours) of at least `LEAST` pixels, the minimum mapping unit: what a border
   between two parcels cuts off is no lake;
 - a piece is urban where built-up area covers more than `URBAN` of it: the world has no single buildings.
@@ -26,7 +26,7 @@ import numpy.typing as npt
 import rasterio
 import rasterio.features
 from pyproj import Proj
-from shapely import Polygon, union_all
+from shapely import Point, Polygon, box, union_all
 from shapely.geometry import shape
 
 from graft.atlas.benchmarks import CLOUDED, display
@@ -44,7 +44,7 @@ LEAST = 256
 URBAN = 0.2
 """Share of built-up area above which a piece is urban."""
 NEXT_TO_M = 1000
-"""Metres between centroids below which objects are next to each other, as in RSVQA."""
+"""Metres between edges below which objects are next to each other, as in RSVQA."""
 CONCEPTS: dict[str, tuple[str, ...]] = {
     "forest": ("Forest",),
     "meadow": ("Meadow",),
@@ -74,12 +74,14 @@ NUMBERS = {
 _ATTRIBUTE, _RELATION, _SLIP = 0.1, 0.1, 0.1
 _SIZES = {"small": (0.0, 100.0), "medium": (100.0, 500.0), "large": (500.0, float("inf"))}
 """Square metres."""
+_TIE = 1e-6
+"""Metres within which two places are one: edges and centres of boxes lie on halves of pixels."""
 _RELATIONS: dict[str, Callable[[Polygon, Polygon], bool]] = {
-    "at the top of": lambda one, other: one.centroid.y > other.centroid.y,
-    "on the right of": lambda one, other: one.centroid.x > other.centroid.x,
-    "at the bottom of": lambda one, other: one.centroid.y < other.centroid.y,
-    "on the left of": lambda one, other: one.centroid.x < other.centroid.x,
-    "next to": lambda one, other: one.centroid.distance(other.centroid) < NEXT_TO_M,
+    "at the top of": lambda one, other: one.bounds[1] > _middle(other).y + _TIE,
+    "on the right of": lambda one, other: one.bounds[0] > _middle(other).x + _TIE,
+    "at the bottom of": lambda one, other: one.bounds[3] < _middle(other).y - _TIE,
+    "on the left of": lambda one, other: one.bounds[2] < _middle(other).x - _TIE,
+    "next to": lambda one, other: one.distance(other) < NEXT_TO_M,
 }
 
 
@@ -300,6 +302,10 @@ _KINDS: dict[str, Callable[[Land, random.Random], tuple[tuple[str, ...], str, st
     "area": _area,
     "rural_urban": _rural_urban,
 }
+
+
+def _middle(one: Polygon) -> Point:
+    return box(*one.bounds).centroid
 
 
 def _yes(truth: bool) -> str:
