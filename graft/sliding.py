@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -220,14 +221,19 @@ def score_array(
     height, width = pixels.shape[:2]
     stride = default_stride(scorer.window, scorer.patch) if stride is None else stride
     grid = WindowGrid(height, width, scorer.window, stride, scorer.patch)
+    missing = grid.padded[0] - height, grid.padded[1] - width
+    padded = np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
+    canvas = torch.from_numpy(np.ascontiguousarray(padded)).permute(2, 0, 1)
+    places = list(product(grid.rows, grid.columns))
     accumulator = ScoreAccumulator(grid, len(scorer.words.ids))
-    finished = []
-    for y in grid.rows:
-        row = pixels[y : y + grid.window]
-        missing = (grid.window - row.shape[0], grid.padded[1] - row.shape[1])
-        if any(missing):
-            row = np.pad(row, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
-        finished.append(accumulator.add(score_windows(scorer, row, grid, batch_size)))
+    finished: list[Tensor] = []
+    waiting: list[Tensor] = []  # a small image is one batch: rows of few windows each would take several times as long
+    for first in range(0, len(places), batch_size):
+        part = places[first : first + batch_size]
+        waiting += scorer(torch.stack([canvas[:, y : y + grid.window, x : x + grid.window] for y, x in part]))
+        while len(waiting) >= len(grid.columns):
+            row, waiting = waiting[: len(grid.columns)], waiting[len(grid.columns) :]
+            finished.append(accumulator.add(torch.stack(row)))
     return torch.cat(finished)
 
 
