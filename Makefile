@@ -25,7 +25,7 @@ demo: $(READY) ## build the embedded world, train, evaluate, write a report (SEE
 	$(BIN)/python -m scripts.demo --seed=$(SEED) --sensor=$(SENSOR) --out=$(OUT)
 
 test: $(READY) ## run the tests that need nothing but Python (under 6 minutes on two cores)
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses=4 --dist=loadfile
 
 test-slow: $(READY) ## run the long tests: full towers, fresh processes, a browser where there is one
 	$(BIN)/pytest -m slow -rs
