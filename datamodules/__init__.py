@@ -14,6 +14,7 @@ from datamodules.segmentation import (
     SatlasScenes,
     VaihingenScenes,
 )
+from datamodules.vqa import RSVQAFolder
 
 __all__ = [
     "AtlasScenes",
@@ -28,6 +29,7 @@ __all__ = [
     "OpenEarthMapScenes",
     "PairedScenes",
     "PotsdamScenes",
+    "RSVQAFolder",
     "SatlasScenes",
     "VaihingenScenes",
 ]

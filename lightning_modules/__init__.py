@@ -7,6 +7,7 @@ from lightning_modules.index import IndexEncoder
 from lightning_modules.index_writer import IndexWriter
 from lightning_modules.retrieval import CaptionRetrieval, ZeroShotRetrieval
 from lightning_modules.segmentation import ZeroShotSegmentation
+from lightning_modules.vqa import ZeroShotVQA
 
 __all__ = [
     "CaptionRetrieval",
@@ -19,4 +20,5 @@ __all__ = [
     "ZeroShotClassification",
     "ZeroShotRetrieval",
     "ZeroShotSegmentation",
+    "ZeroShotVQA",
 ]
