@@ -20,6 +20,9 @@ from graft.search import search
 from graft.search.arguments import spelt_out
 from graft.segment import segment
 from graft.shard_tools import VERBS as SHARD_VERBS
+from graft.vqa.ask import ask
+from graft.vqa.ask_arguments import spelt_out as spelt_out_questions
+from graft.vqa.calibrate import calibrate
 
 
 def atlas(*, out: Path, sensor: str = "sentinel", seed: int = 0, size: Literal["demo", "tiny"] = "demo") -> None:
@@ -86,21 +89,25 @@ def commands() -> dict[str, Any]:
         "index": index,
         "indexes": {"_help": "Look into, export, tidy and speed up indexes.", **INDEX_VERBS},
         "search": search,
+        "ask": ask,
+        "calibrate": calibrate,
         "atlas": atlas,
         "teacher": teacher,
     }
 
 
 def _spelt_out(args: list[str]) -> list[str]:
-    """`prepare A B` as `prepare --config=A --config=B`; what `shards merge` and `index` take as one list."""
+    """`prepare A B` as `prepare --config=A --config=B`; what other commands take as one list."""
     if args[:1] == ["search"]:
         return ["search", *spelt_out(args[1:])]
+    if args[:1] == ["ask"]:
+        return ["ask", *spelt_out_questions(args[1:])]
     command = 2 if args[:2] == ["shards", "merge"] else 1
     names = list(takewhile(lambda arg: not arg.startswith(("-", "[")), args[command:]))
     rest = args[command + len(names) :]
     if args[:1] == ["prepare"]:
         return ["prepare", *(f"--config={file}" for file in names), *rest]
-    if names and (command == 2 or args[:1] == ["index"]):
+    if names and (command == 2 or args[:1] in (["index"], ["calibrate"])):
         return [*args[:command], json.dumps(names), *rest]
     return args
 
