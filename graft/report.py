@@ -19,6 +19,7 @@ from graft.files import atomic_path
 from graft.fit import read_rgb
 from graft.metrics import zero_shot_scores
 from graft.prompts import load_prompts, text_vectors
+from graft.report_questions import question_section
 from graft.report_search import search_section
 from graft.results import ResultRow, read_rows
 from graft.sensors import get_sensor
@@ -48,13 +49,34 @@ ABOUT_SEARCH = {
     "clip_baseline": "CLIP itself on the tile",
     "chance": "any order",
 }
-NAMES = {"classification": ABOUT, "multilabel": ABOUT, "segmentation": ABOUT_PIXELS, "retrieval": ABOUT_SEARCH}
+ABOUT_QUESTIONS = {
+    "pixel": "programs over the patch tokens of the pixel-level encoder",
+    "oracle": "the same programs over the true land cover",
+    "clip_baseline": "the same programs over the patch tokens of CLIP itself",
+    "majority": "the commonest answer to each type of question in other regions",
+}
+NAMES = {
+    "classification": ABOUT,
+    "multilabel": ABOUT,
+    "segmentation": ABOUT_PIXELS,
+    "retrieval": ABOUT_SEARCH,
+    "vqa": ABOUT_QUESTIONS,
+}
 HEADLINE = {
     "classification": "top1_macro",
     "multilabel": "map_macro",
     "segmentation": "miou",
     "retrieval": "map_at_100_hits",
+    "vqa": "accuracy",
 }
+BOUNDS: dict[str, tuple[str | float, str | float]] = {
+    "classification": ("chance", "ceiling"),
+    "multilabel": ("chance", 1.0),
+    "segmentation": (0.0, "ceiling"),
+    "retrieval": ("chance", 1.0),
+    "vqa": ("majority", "oracle"),
+}
+"""What the last column holds a model against: no skill and the best there can be, each a row or a number."""
 TABLES = {
     "classification": (
         "One class a tile",
@@ -75,6 +97,19 @@ TABLES = {
         {"map_at_20_hits": "mAP@20", "map_at_100_hits": "mAP@100", "recall_at_10": "photo's tile in 10"},
         "transfer",
     ),
+    "vqa": (
+        "Questions",
+        "questions in the layout of RSVQA",
+        {
+            "accuracy": "all",
+            "accuracy_presence": "is there",
+            "accuracy_comp": "less, more, equal",
+            "accuracy_count": "how many",
+            "accuracy_area": "area",
+            "accuracy_rural_urban": "rural or urban",
+        },
+        "transfer",
+    ),
 }
 _PAIRS, _PHOTOS, _ANSWERS_PER_CLASS = 9, 4, 2
 
@@ -87,7 +122,7 @@ def write_report(world: Path, teacher: Path, shards: Path, out: Path, page: Path
         teacher: open_clip folder of its teacher.
         shards: folder of training shards.
         out: folder of `results.json`, of the pictures that evaluations left beside it, of the training runs `aligned`
-            and `pixel`, and of the `index` of the world's test scenes.
+            and `pixel`, of the `index` of the world's test scenes, and of the `questions` asked about them.
         page: HTML file to write.
     """
     about = json.loads((world / "world.json").read_text(encoding="utf-8"))
@@ -100,6 +135,7 @@ def write_report(world: Path, teacher: Path, shards: Path, out: Path, page: Path
         pairs=_pairs(shards, world),
         answers=_answers(world, teacher, out / "aligned" / "last.ckpt"),
         archive=search_section(world, out / "index"),
+        asked=question_section(world, about["sensor"], out / "questions"),
         maps=_pictures(out.glob("atlas-segmentation_test_pixel_*_scene.png")),
         words=load_prompts("atlas").names,
         confusions=_pictures(out / f"atlas_test_{model}_confusion.png" for model in ("aligned", "clip_baseline")),
@@ -138,8 +174,8 @@ def _table(rows: Sequence[ResultRow], task: str) -> dict[str, Any]:
     mine = [row for row in rows if row["task"] == task]
     mine.sort(key=lambda row: order.get(row["model"], len(order)))
     headline = {row["model"]: row["metrics"].get(HEADLINE[task], math.nan) for row in mine}
-    chance = 0.0 if task == "segmentation" else headline["chance"]
-    ceiling = 1.0 if task in ("multilabel", "retrieval") else headline["ceiling"]
+    chance, ceiling = (bound if isinstance(bound, float) else headline[bound] for bound in BOUNDS[task])
+    columns = {metric: column for metric, column in columns.items() if any(metric in row["metrics"] for row in mine)}
     return {
         "title": title,
         "about": f"{mine[0]['n']} {about}",

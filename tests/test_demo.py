@@ -2,23 +2,31 @@
 
 import json
 import math
+import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from graft.atlas.classes import IDS
 from graft.dense import TRAINING_FREE
 from graft.errors import GraftError
 from graft.report import transfer
+from graft.report_questions import demo_questions
 from graft.report_search import SHOWN
+from graft.results import ResultRow
+from graft.vqa.asking import Asked, make_writers, read_questions
+from graft.vqa.concepts import load_concepts
 from scripts.demo import best_mode, check_world, demo
 
 MODELS = {"aligned", "pixel", "clip_baseline", "ceiling", "chance", "control_colour", "control_histogram"}
 PIXEL_MODELS = MODELS - {"control_histogram"}
 SEARCH_MODELS = {"aligned", "clip_baseline", "chance", "oracle"}
+ASKED_MODELS = {"pixel", "clip_baseline", "majority", "oracle"}
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +58,11 @@ def test_rows_of_both_tasks_and_every_model(out: Path) -> None:
         known = SEARCH_MODELS if metric == "recall_at_10" else SEARCH_MODELS - {"oracle"}
         assert all(0 <= found[model]["metrics"][metric] <= 1 for model in known)
     assert found["oracle"]["metrics"]["recall_at_10"] > found["chance"]["metrics"]["recall_at_10"]
+    answers = {row["model"]: row["metrics"] for row in rows if row["task"] == "vqa"}
+    assert set(answers) == ASKED_MODELS
+    for kind in ("presence", "count", "comp", "rural_urban"):
+        assert all(0 <= answers[model][f"accuracy_{kind}"] <= 1 for model in ASKED_MODELS)
+    assert answers["oracle"]["accuracy"] == 1
     assert {row["split"] for row in rows} == {"test"}
     selection = json.loads((out / "results_val.json").read_text())
     (chosen,) = [row for row in selection if (row["split"], row["model"]) == ("val", "aligned")]
@@ -87,13 +100,65 @@ def test_the_report_shows_what_was_searched_and_found(out: Path) -> None:
     assert pages == ["beach.html", "photo.html", "village_or_factory.html", "without_factory.html"]
 
 
+def test_the_report_shows_questions_with_answers_and_truth(out: Path) -> None:
+    page = (out / "report.html").read_text()
+    section = page.split("<h2>Asking</h2>")[1].split("<h2>")[0]
+    commands = re.findall(r"<code>(graft ask [^<]*)</code>", section)
+    scene, piece = commands
+    assert scene.startswith(
+        "graft ask world/benchmarks/test/scenes/test00.tif &#39;Is there more forest than water?&#39;"
+    )
+    assert re.match(r"graft ask world/benchmarks/test/vqa/Images_LR/\d+.tif &#39;Where is the largest ", piece)
+    assert section.count("the truth: ") == len(re.findall('alt="evidence: ', section)) == 4
+    assert section.count("<code>return ") == 4
+    answers = [
+        answer for path in (out / "questions").glob("*.json") for answer in json.loads(path.read_text())["answers"]
+    ]
+    assert len(answers) == 4
+    assert all(f"</strong> {answer['answer']} <span" in section for answer in answers)
+    assert (out / "pixel/vqa.json").is_file()
+
+
+def test_questions_of_the_report_are_read_whatever_the_land(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    counts = np.eye(len(IDS), dtype=int) * 2000 + 300
+    (tmp_path / "benchmarks/test/scenes").mkdir(parents=True)
+    (tmp_path / "benchmarks/test/scenes/test00.tif").touch()
+    (tmp_path / "benchmarks/test/vqa/labels").mkdir(parents=True)
+    (tmp_path / "benchmarks/test/vqa/labels/7.tif").touch()
+    for row in counts:
+        monkeypatch.setattr("graft.report_questions._pixels", lambda _, row=row: row)
+        for asked in demo_questions(tmp_path, "naip"):
+            read = read_questions(asked.questions, make_writers(load_concepts("atlas"), None))
+            assert [type(question) for question in read] == [Asked, Asked], asked.questions
+    assert asked.image == tmp_path / "benchmarks/test/vqa/Data/7.tif"
+
+
 def test_a_second_run_goes_on_and_another_world_is_refused(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     written = (out / "shards" / "train" / "index.json").stat().st_mtime_ns
+    rows = (out / "results.json").read_bytes()
+    left = out / "atlas_test_aligned_per_class.json"
+    os.utime(left, ns=(0, 0))  # as if the encoder had been trained again since
     demo(out=out, seed=3, quick=True)
     assert (out / "shards" / "train" / "index.json").stat().st_mtime_ns == written
-    assert capsys.readouterr().out.count("done already") == 4
+    steps = capsys.readouterr().out.split("\n$ ")
+    done = {
+        step.split()[1] if step.startswith("graft") else step.split()[2] for step in steps if "done already" in step
+    }
+    assert done == {"atlas", "teacher", "photos", "prepare", "test", "search", "calibrate", "ask"}
+    (evaluated,) = [step for step in steps if " test --config" in step and "done already" not in step]
+    assert "--config=configs/eval/atlas.yaml" in evaluated
+    assert "--model.init_args.name=aligned" in evaluated
+    assert left.stat().st_mtime_ns > written
+    again = (out / "results.json").read_bytes()
+    assert len(json.loads(again)) == len(json.loads(rows))
+    assert {figures(row) for row in json.loads(again)} == {figures(row) for row in json.loads(rows)}
     with pytest.raises(GraftError, match="SEED=3; asked for are 2 scenes, SENSOR=sentinel SEED=4: give another OUT"):
         check_world(out / "world", "sentinel", 4, quick=True)
+
+
+def figures(row: ResultRow) -> str:
+    by_whom = ("code_version", "command")  # all evaluations of a benchmark write the row of chance
+    return str([(name, value) for name, value in row.items() if name not in by_whom])
 
 
 def test_transfer() -> None:
