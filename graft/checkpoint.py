@@ -1,20 +1,21 @@
-"""Training checkpoints: what graft adds to them, and how an encoder comes out again without running anything stored."""
+"""Encoders out of training checkpoints and model folders, without running anything stored in them."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from graft.clip import identity_of
 from graft.encoders import Level, TowerConfig, build_encoder
 from graft.errors import GraftError, first_line
+from graft.model_folder import is_model_folder, read_model_folder
 
 
 @dataclass(frozen=True)
 class LoadedEncoder:
-    """An encoder out of a training checkpoint, in eval mode.
+    """An encoder out of a training checkpoint or a model folder, in eval mode.
 
     Attributes:
         encoder: uint8 [B, 3, H, W] -> float32 unit [B, D].
@@ -24,10 +25,12 @@ class LoadedEncoder:
         teacher: `name`, `identity` and `dim` of the teacher.
         logit_scale: 1 / temperature of the training loss.
         sha256: identity of the encoder's weights.
-        step: optimiser steps taken.
+        step: optimiser steps taken; 0 where unknown.
         level: `image`, or `pixel` where it also has trained patch tokens.
         patch: side of a patch in pixels.
         window: side in pixels of the tiles it was made for.
+        config: what the encoder was built from.
+        code_version: of graft that trained it; None where unknown.
     """
 
     encoder: nn.Module
@@ -41,6 +44,8 @@ class LoadedEncoder:
     level: Level
     patch: int
     window: int
+    config: TowerConfig
+    code_version: str | None = None
 
 
 CHECKPOINT_KEY = "graft"
@@ -88,14 +93,36 @@ def check_same_run(checkpoint: dict[str, Any], config: TowerConfig, card: dict[s
             )
 
 
-def load_encoder(checkpoint: Path) -> LoadedEncoder:
-    """Load the satellite encoder out of a graft training checkpoint, without running anything stored in it.
+def load_encoder(model: Path) -> LoadedEncoder:
+    """Load a satellite encoder, without running anything stored with it.
+
+    Args:
+        model: training checkpoint, or model folder; the teacher of a folder's encoder is the folder itself, as far as
+            its text tower goes.
 
     Raises:
-        GraftError: no such file, not a graft checkpoint, or weights that do not fit the architecture it names.
+        GraftError: no such file or folder, none of graft's, or weights that do not fit the architecture it names.
     """
+    return _from_folder(model) if is_model_folder(model) else _from_checkpoint(model)
+
+
+def _from_folder(path: Path) -> LoadedEncoder:
+    folder = read_model_folder(path)
+    card = folder.card
+    encoder = build_encoder(folder.tower)
+    _load_weights(encoder, folder.encoder_state(), folder.tower, path)
+    teacher = card.teacher | {"name": f"local-dir:{path}"}
+    step, version = int(card.training.get("step") or 0), card.training.get("code_version")
+    scale = 1 / card.temperature
+    return _loaded(encoder, folder.tower, card.sensor["name"], card.radiometry, teacher, scale, step, version)
+
+
+def _from_checkpoint(checkpoint: Path) -> LoadedEncoder:
     if not checkpoint.is_file():
-        raise GraftError(f"No checkpoint at {checkpoint}. Give the path of a last.ckpt that `main.py fit` wrote.")
+        raise GraftError(
+            f"No model at {checkpoint}. Give the path of a last.ckpt that `main.py fit` wrote, or of a model folder of "
+            "`graft export` or `graft convert`."
+        )
     try:
         content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:
@@ -105,23 +132,44 @@ def load_encoder(checkpoint: Path) -> LoadedEncoder:
     encoder = build_encoder(config)
     prefix = "encoder."
     state = {k.removeprefix(prefix): v for k, v in content["state_dict"].items() if k.startswith(prefix)}
+    _load_weights(encoder, state, config, checkpoint)
+    step, version = content.get("global_step", 0), card.get("code_version")
+    sensor, radiometry, teacher = card["sensor"], card["radiometry"], card["teacher"]
+    return _loaded(encoder, config, sensor, radiometry, teacher, card["logit_scale"], step, version)
+
+
+def _load_weights(encoder: nn.Module, state: dict[str, Tensor], config: TowerConfig, where: Path) -> None:
     try:
         encoder.load_state_dict(state)
     except RuntimeError as error:
         raise GraftError(
-            f"The weights in {checkpoint} do not fit the architecture it names ({config.summary}): {first_line(error)}"
+            f"The weights in {where} do not fit the architecture it names ({config.summary}): {first_line(error)}"
         ) from error
     encoder.eval().requires_grad_(requires_grad=False)
+
+
+def _loaded(
+    encoder: nn.Module,
+    config: TowerConfig,
+    sensor: str,
+    radiometry: str,
+    teacher: dict[str, Any],
+    logit_scale: float,
+    step: int,
+    code_version: str | None,
+) -> LoadedEncoder:
     return LoadedEncoder(
         encoder,
         config.embed_dim,
-        card["sensor"],
-        card["radiometry"],
-        card["teacher"],
-        card["logit_scale"],
+        sensor,
+        radiometry,
+        teacher,
+        logit_scale,
         identity_of(encoder),
-        content.get("global_step", 0),
+        step,
         config.level,
         config.patch,
         config.window,
+        config,
+        code_version,
     )

@@ -12,6 +12,9 @@ from torch import nn
 
 from graft.errors import GraftError, first_line
 
+LOCAL: str = open_clip.factory.LOCAL_DIR_PREFIX
+"""Before the path of an open_clip folder in the place of an architecture."""
+
 
 @cache
 def _register_model_configs() -> None:
@@ -32,7 +35,7 @@ def create_clip(architecture: str, weights: str | None, *, patch_dropout: float 
         GraftError: unknown architecture, weights that cannot be found or downloaded or do not fit.
     """
     _register_model_configs()
-    local = architecture.startswith(open_clip.factory.LOCAL_DIR_PREFIX)
+    local = architecture.startswith(LOCAL)
     if local and weights is not None:
         raise GraftError(
             f"{architecture} holds its own weights, but weights {weights!r} are given too: set weights to null."

@@ -155,7 +155,7 @@ def dense_features(
 def _training_free(encoder: SatelliteEncoder, tile: Tensor, mode: DenseMode, *, pooled: bool) -> DenseFeatures:
     tower = encoder.tower
     image = normalise(tile, encoder.mean, encoder.std, tower.conv1.weight.dtype)
-    tokens, grid = embed_patches(tower, image)
+    tokens, grid = embed_patches(tower, image, encoder.positions)
     *first, last = tower.transformer.resblocks
     for block in first:
         tokens = block(tokens)

@@ -20,6 +20,10 @@ IMAGE_CONTROLS = ("mean-colour", "colour-histogram")
 PIXEL_CONTROLS = ("token-colour",)
 CONTROLS = IMAGE_CONTROLS + PIXEL_CONTROLS
 Level = Literal["image", "pixel"]
+Positions = Literal["open_clip", "huggingface"]
+"""Whose way of resizing position embeddings: open_clip's (antialiased) or Hugging Face transformers' (not).
+
+Both are bicubic and the same at the tower's own size; at others weights keep the way they came with."""
 _SHORT = 128
 
 
@@ -35,6 +39,7 @@ class TowerConfig:
         mean: per channel, of pixels in 0..1.
         std: per channel, of pixels in 0..1.
         level: `image` learns one vector per tile, `pixel` one per patch token.
+        positions: how position embeddings are resized.
     """
 
     kind: str
@@ -44,6 +49,7 @@ class TowerConfig:
     mean: tuple[float, ...] = open_clip.OPENAI_DATASET_MEAN
     std: tuple[float, ...] = open_clip.OPENAI_DATASET_STD
     level: Level = "image"
+    positions: Positions = "open_clip"
 
     @property
     def patch(self) -> int:
@@ -73,22 +79,26 @@ def normalise(image: Tensor, mean: Sequence[float], std: Sequence[float], dtype:
     return torch.addcmul(shift[:, None, None], image.float(), scale[:, None, None]).to(dtype)
 
 
-def position_embedding(tower: VisionTransformer, grid: tuple[int, int]) -> Tensor:
+def position_embedding(tower: VisionTransformer, grid: tuple[int, int], positions: Positions = "open_clip") -> Tensor:
     """Position embeddings [1 + h * w, width] for a token grid, bicubic from the tower's own square grid."""
     own: Tensor = tower.positional_embedding
     if grid == tuple(tower.grid_size):
         return own
     square = own[1:].T.reshape(1, -1, *tower.grid_size)
-    resized = F.interpolate(square.float(), size=grid, mode="bicubic", antialias=True, align_corners=False)
+    antialias = positions == "open_clip"
+    resized = F.interpolate(square.float(), size=grid, mode="bicubic", antialias=antialias, align_corners=False)
     return torch.cat([own[:1], resized.flatten(2)[0].T.to(own.dtype)])
 
 
-def embed_patches(tower: VisionTransformer, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
+def embed_patches(
+    tower: VisionTransformer, image: Tensor, positions: Positions = "open_clip"
+) -> tuple[Tensor, tuple[int, int]]:
     """What goes into a ViT's first block.
 
     Args:
         tower: open_clip vision transformer with a class token.
         image: float [B, 3, H, W], normalised; a remainder of H or W past whole patches is ignored.
+        positions: how position embeddings are resized.
 
     Returns:
         Tokens [B, 1 + h * w, width], the class token first, and the grid (h, w).
@@ -97,7 +107,7 @@ def embed_patches(tower: VisionTransformer, image: Tensor) -> tuple[Tensor, tupl
     grid = (patches.shape[-2], patches.shape[-1])
     tokens = patches.flatten(2).transpose(1, 2)
     first = tower.class_embedding.to(tokens.dtype).expand(len(tokens), 1, -1)
-    tokens = torch.cat([first, tokens], dim=1) + position_embedding(tower, grid).to(tokens.dtype)
+    tokens = torch.cat([first, tokens], dim=1) + position_embedding(tower, grid, positions).to(tokens.dtype)
     return tower.ln_pre(tower.patch_dropout(tokens)), grid
 
 
@@ -109,17 +119,18 @@ def run_blocks(tower: VisionTransformer, tokens: Tensor) -> Tensor:
         return tower.transformer(tokens)  # type: ignore[no-any-return]
 
 
-def tower_tokens(tower: VisionTransformer, image: Tensor) -> Tensor:
+def tower_tokens(tower: VisionTransformer, image: Tensor, positions: Positions = "open_clip") -> Tensor:
     """Run a ViT on normalised images of any size.
 
     Args:
         tower: open_clip vision transformer with a class token.
         image: float [B, 3, H, W]; a remainder of H or W past whole patches is ignored.
+        positions: how position embeddings are resized.
 
     Returns:
         Tokens [B, 1 + h * w, width] before `ln_post`, the class token first.
     """
-    tokens, _ = embed_patches(tower, image)
+    tokens, _ = embed_patches(tower, image, positions)
     return run_blocks(tower, tokens)
 
 
@@ -161,14 +172,20 @@ class SatelliteEncoder(nn.Module):
         mean: per channel, of pixels in 0..1.
         std: per channel, of pixels in 0..1.
         level: `pixel` where there is a `projector`.
+        positions: how position embeddings are resized.
     """
 
     def __init__(
-        self, tower: VisionTransformer, mean: Sequence[float], std: Sequence[float], level: Level = "image"
+        self,
+        tower: VisionTransformer,
+        mean: Sequence[float],
+        std: Sequence[float],
+        level: Level = "image",
+        positions: Positions = "open_clip",
     ) -> None:
         super().__init__()
         self.tower = tower
-        self.mean, self.std, self.level = mean, std, level
+        self.mean, self.std, self.level, self.positions = mean, std, level, positions
         self.projector: PatchProjector | None = None
         if level == "pixel":
             self.projector = PatchProjector(tower)
@@ -180,13 +197,13 @@ class SatelliteEncoder(nn.Module):
         """uint8 [B, 3, H, W] to float32 [B, D] of unit length."""
         if self.projector is not None:
             return F.normalize(self.tokens(tile).mean((1, 2)), dim=-1)
-        return pool_tokens(self.tower, tower_tokens(self.tower, self._normalised(tile)))
+        return pool_tokens(self.tower, tower_tokens(self.tower, self._normalised(tile), self.positions))
 
     def tokens(self, tile: Tensor) -> Tensor:
         """Trained patch tokens: uint8 [B, 3, H, W] to float32 [B, h, w, D] of unit length; pixel level only."""
         if self.projector is None:
             raise RuntimeError("an image-level encoder has no trained patch tokens")
-        tokens, grid = embed_patches(self.tower, self._normalised(tile))
+        tokens, grid = embed_patches(self.tower, self._normalised(tile), self.positions)
         projected = self.projector(run_blocks(self.tower, tokens)[:, 1:])
         return F.normalize(projected.float(), dim=-1).reshape(len(tile), *grid, -1)
 
@@ -249,4 +266,4 @@ def build_encoder(config: TowerConfig) -> nn.Module:
     if config.kind != "tower":
         raise GraftError(f"Unknown encoder {config.kind!r}: expected tower, {' or '.join(CONTROLS)}.")
     tower = _build_vision_tower(config.embed_dim, dict(config.vision_cfg), config.quick_gelu)
-    return SatelliteEncoder(tower, config.mean, config.std, config.level)
+    return SatelliteEncoder(tower, config.mean, config.std, config.level, config.positions)

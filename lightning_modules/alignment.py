@@ -18,6 +18,7 @@ from graft.optimisation import adamw, warmup_cosine_schedule
 from graft.photo_tokens import TokenRead, check_whole_patches, tokens_under_photos
 from graft.probe import read_probe_words
 from graft.prompts import class_ids
+from graft.results import code_version
 from graft.teacher import Teacher
 from lightning_modules.callbacks import SkipGuard
 
@@ -218,7 +219,9 @@ class GraftAlignment(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what evaluation needs to rebuild the encoder, in plain types."""
         scale = float(self.log_scale.detach().exp())
-        checkpoint[CHECKPOINT_KEY] = checkpoint_card(self._tower, logit_scale=scale, **self._card)
+        checkpoint[CHECKPOINT_KEY] = checkpoint_card(
+            self._tower, logit_scale=scale, code_version=code_version(), **self._card
+        )
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse to go on from another architecture, sensor or teacher."""

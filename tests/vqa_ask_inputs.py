@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from graft.checkpoint import LoadedEncoder
+from graft.encoders import TowerConfig
 from tests.segment_inputs import COLOURS, PATCH, WINDOW, MeanColour
 
 MEANT = {"quarry": 0, "forest": 1, "wood": 1, "lake": 2}
@@ -40,9 +41,22 @@ def colour_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sensor: str = 
     """Make `graft ask` load the colour model from a checkpoint path; returns both."""
     encoder = MeanColour().eval()
     teacher = {"name": ColourTower.name, "identity": ColourTower.identity, "dim": 3}
-    loaded = LoadedEncoder(encoder, 3, sensor, "as made", teacher, 20.0, "ab" * 32, 1, "pixel", PATCH, WINDOW)
+    loaded = LoadedEncoder(
+        encoder,
+        3,
+        sensor,
+        "as made",
+        teacher,
+        20.0,
+        "ab" * 32,
+        1,
+        "pixel",
+        PATCH,
+        WINDOW,
+        TowerConfig("token-colour", 3),
+    )
     monkeypatch.setattr("graft.vqa.looking.load_encoder", lambda path: loaded)
-    monkeypatch.setattr("graft.vqa.looking.Teacher", ColourTower)
+    monkeypatch.setattr("graft.teacher.Teacher", ColourTower)
     model = tmp_path / "model" / "last.ckpt"
     model.parent.mkdir()
     model.touch()

@@ -183,8 +183,9 @@ def calibrate(
     from graft.device import find_device
     from graft.index import make_look
     from graft.segment.command import band_numbers, check_range
+    from graft.teacher import teacher_of
     from graft.vqa.concepts import concept_set_names, load_concepts
-    from graft.vqa.unlabelled import measure_model, sample_tiles, tower_of
+    from graft.vqa.unlabelled import measure_model, sample_tiles
 
     check_range("tiles", tiles, 1)
     check_range("batch-size", batch_size, 1)
@@ -203,7 +204,7 @@ def calibrate(
         any_gsd=any_gsd,
         precision=precision,
     )
-    tower = tower_of(loaded, teacher, teacher_weights)
+    tower = teacher_of(loaded, teacher, teacher_weights)
     sample = sample_tiles(paths, look, tiles, seed)
     for line in sample.lines():
         print(line)

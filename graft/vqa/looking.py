@@ -12,7 +12,7 @@ from graft.dense import DenseMode
 from graft.device import find_device
 from graft.errors import GraftError
 from graft.sliding import DenseScorer
-from graft.teacher import Teacher, architecture_and_weights
+from graft.teacher import Teacher, teacher_of
 from graft.vqa.calibrate import Calibration, load_calibration, no_calibration
 from graft.vqa.concepts import Concepts
 from graft.vqa.scoring import ConceptWords, concept_scorer, plan_words
@@ -72,15 +72,7 @@ def open_eyes(
     """
     place = find_device(device)
     loaded = load_encoder(model)
-    if teacher is None:
-        teacher, recorded = architecture_and_weights(loaded.teacher["name"])
-        teacher_weights = teacher_weights or recorded
-    tower = Teacher(teacher, teacher_weights)
-    if tower.identity != loaded.teacher["identity"]:
-        raise GraftError(
-            f"The model was aligned to {loaded.teacher['name']} ({loaded.teacher['identity'][:12]}), but the words "
-            f"come from {tower.name} ({tower.identity[:12]}). Give the --teacher it was aligned to."
-        )
+    tower = teacher_of(loaded, teacher, teacher_weights)
     words = plan_words(concepts, asked, tower)
     found = load_calibration(model, loaded.sha256)
     calibration = found or no_calibration(loaded.logit_scale)

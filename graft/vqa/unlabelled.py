@@ -16,7 +16,6 @@ from graft.index.plan import open_sources
 from graft.index.sources import Look, read_group
 from graft.prompts import PLAIN_FAMILIES, TextTower, ensemble, load_prompts
 from graft.tally import Tally
-from graft.teacher import Teacher, architecture_and_weights
 from graft.vqa.calibrate import SCALE, Calibration
 from graft.vqa.concepts import Concepts
 
@@ -75,27 +74,6 @@ def phrases_of(sets: Sequence[Concepts]) -> tuple[tuple[str, ...], tuple[int, ..
     of_concepts = [phrase for concepts in sets for concept in concepts for phrase in concept.phrases]
     phrases = tuple(dict.fromkeys([*of_concepts, *everyday]))
     return phrases, tuple(phrases.index(phrase) for phrase in everyday)
-
-
-def tower_of(loaded: LoadedEncoder, teacher: str | None = None, teacher_weights: str | None = None) -> Teacher:
-    """The CLIP that a model was aligned to.
-
-    Args:
-        loaded: the model.
-        teacher: open_clip architecture or local-dir:FOLDER; the one that the model names if None.
-        teacher_weights: tag or file.
-
-    Raises:
-        GraftError: it is not to be had, or is another one.
-    """
-    name, recorded = architecture_and_weights(loaded.teacher["name"])
-    tower = Teacher(name, teacher_weights or recorded) if teacher is None else Teacher(teacher, teacher_weights)
-    if tower.identity != loaded.teacher["identity"]:
-        raise GraftError(
-            f"The model was aligned to {loaded.teacher['name']} ({loaded.teacher['identity'][:12]}), but the words "
-            f"come from {tower.name} ({tower.identity[:12]}). Give the --teacher it was aligned to."
-        )
-    return tower
 
 
 def sample_tiles(places: Sequence[str], look: Look, tiles: int, seed: int) -> Sample:
