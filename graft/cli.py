@@ -10,7 +10,9 @@ from typing import Any, Literal, NoReturn
 from jsonargparse import ArgumentParser, auto_cli
 
 from graft.audit import audit
+from graft.convert import convert
 from graft.errors import fault_behind
+from graft.export import export
 from graft.index import index
 from graft.index.verbs import VERBS as INDEX_VERBS
 from graft.photos import photos
@@ -91,6 +93,8 @@ def commands() -> dict[str, Any]:
         "search": search,
         "ask": ask,
         "calibrate": calibrate,
+        "convert": convert,
+        "export": export,
         "atlas": atlas,
         "teacher": teacher,
     }
