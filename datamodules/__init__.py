@@ -1,5 +1,6 @@
 """LightningDataModules: training pairs, and benchmarks by the shape of their task."""
 
+from datamodules.archives import BigEarthNetV2, DeepSat, FunctionalMap
 from datamodules.benchmarks import BigEarthNetFolder, ClassificationFolder, GalleryFolder
 from datamodules.captions import CaptionFolder
 from datamodules.index import IndexSources
@@ -19,9 +20,12 @@ from datamodules.vqa import RSVQAFolder
 __all__ = [
     "AtlasScenes",
     "BigEarthNetFolder",
+    "BigEarthNetV2",
     "CaptionFolder",
     "ChesapeakeScenes",
     "ClassificationFolder",
+    "DeepSat",
+    "FunctionalMap",
     "GalleryFolder",
     "GroundPairs",
     "IndexSources",

@@ -8,6 +8,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, Subset
 
+from graft.bigearthnet import Nomenclature
 from graft.fit import Fit
 from graft.gallery import LabelledGallery
 from graft.labelled import LabelledFolder, LabelledSample, LabelledTiles, collate_labelled
@@ -54,7 +55,7 @@ def labelled_loader(
     )
 
 
-class _LabelledTilesModule(LightningDataModule):
+class LabelledTilesModule(LightningDataModule):
     """Loads one `LabelledTiles` dataset in test; subclasses make it.
 
     Attributes:
@@ -72,6 +73,15 @@ class _LabelledTilesModule(LightningDataModule):
     mixtures: Tensor | None = None
 
     def __init__(self, classes: str, fit: Fit, image_size: int, batch_size: int, num_workers: int) -> None:
+        """Take the settings; files are listed in `setup`.
+
+        Args:
+            classes: prompt set (name or path) or text-vector file.
+            fit: see `graft.fit.fit_tile`.
+            image_size: side in pixels of the fitted tile; without effect under `native`.
+            batch_size: tiles a step.
+            num_workers: decoding processes; 0 decodes in the main process.
+        """
         super().__init__()
         self.classes = class_ids(classes)
         self.preprocessing = "native size" if fit == "native" else f"{fit} to {image_size} px"
@@ -89,7 +99,7 @@ class _LabelledTilesModule(LightningDataModule):
             self.mixtures = self._dataset.mixtures
             rank_zero_info(
                 f"{len(self._dataset)} tiles of {len(self.classes)} classes, {self._dataset.photo_count} photos, "
-                f"{self._dataset.ignored} other files ignored"
+                f"{self._dataset.ignored} other files ignored" + "".join(f"; {note}" for note in self._dataset.notes)
             )
 
     def test_dataloader(self) -> DataLoader[LabelledSample]:
@@ -99,7 +109,7 @@ class _LabelledTilesModule(LightningDataModule):
         return labelled_loader(self._dataset, self.trainer, self._batch_size, self._num_workers)
 
 
-class ClassificationFolder(_LabelledTilesModule):
+class ClassificationFolder(LabelledTilesModule):
     """Single-label benchmark, one folder per class: EuroSAT, AID, UC Merced, NWPU-RESISC45, the embedded world."""
 
     multilabel = False
@@ -114,6 +124,8 @@ class ClassificationFolder(_LabelledTilesModule):
         photos: Path | None = None,
         photo_size: int = 224,
         layout: Literal["folders", "names"] = "folders",
+        sensor: str | None = None,
+        bands: tuple[int, int, int] = (1, 2, 3),
         batch_size: int = 256,
         num_workers: int = 0,
     ) -> None:
@@ -128,14 +140,19 @@ class ClassificationFolder(_LabelledTilesModule):
             photos: CSV (tile, path) of ground photos of the same places, for the ceiling.
             photo_size: side in pixels that photos are decoded to: the teacher's.
             layout: `folders`, or `names` where the class is the stem of the file name (WHU-RS19's `airport_01.jpg`).
+            sensor: row of `sensors.yaml` that renders rasters of stored numbers (EuroSAT's 13 bands); null takes
+                pictures of 8 bits as they are.
+            bands: numbers (from 1) of the red, green and blue band in such rasters.
             batch_size: tiles a step.
             num_workers: decoding processes; 0 decodes in the main process.
         """
         super().__init__(classes, fit, image_size, batch_size, num_workers)
         self._root, self._fit, self._image_size, self._split = root, fit, image_size, split
         self._photos, self._photo_size, self._layout = photos, photo_size, layout
+        self._sensor, self._bands = None if sensor is None else get_sensor(sensor), bands
         self.has_photos = photos is not None
-        self.preprocessing = f"8-bit RGB as stored, {self.preprocessing}"
+        self.radiometry = None if self._sensor is None else self._sensor.radiometry
+        self.preprocessing = f"{self.radiometry or '8-bit RGB as stored'}, {self.preprocessing}"
 
     def _make_dataset(self) -> LabelledTiles:
         return LabelledFolder(
@@ -147,10 +164,12 @@ class ClassificationFolder(_LabelledTilesModule):
             photos=self._photos,
             photo_size=self._photo_size,
             layout=self._layout,
+            sensor=self._sensor,
+            bands=self._bands,
         )
 
 
-class BigEarthNetFolder(_LabelledTilesModule):
+class BigEarthNetFolder(LabelledTilesModule):
     """Multi-label benchmark in the BigEarthNet v1 layout, bands rendered by a row of `sensors.yaml`."""
 
     multilabel = True
@@ -165,6 +184,7 @@ class BigEarthNetFolder(_LabelledTilesModule):
         split: Path | None = None,
         photos: Path | None = None,
         photo_size: int = 224,
+        nomenclature: Nomenclature = "43",
         batch_size: int = 256,
         num_workers: int = 0,
     ) -> None:
@@ -179,12 +199,14 @@ class BigEarthNetFolder(_LabelledTilesModule):
             split: text or CSV file, the first column naming the patches of a split; all patches without it.
             photos: CSV (tile, path) of ground photos of the same places, for the ceiling.
             photo_size: side in pixels that photos are decoded to: the teacher's.
+            nomenclature: `43`, the labels as stored, or `19`, their published groups (prompts `bigearthnet19`).
             batch_size: tiles a step.
             num_workers: decoding processes; 0 decodes in the main process.
         """
         super().__init__(classes, fit, image_size, batch_size, num_workers)
         self._root, self._fit, self._image_size, self._split = root, fit, image_size, split
         self._photos, self._photo_size, self._sensor = photos, photo_size, get_sensor(sensor)
+        self._nomenclature = nomenclature
         self.has_photos = photos is not None
         self.radiometry = self._sensor.radiometry
         self.preprocessing = f"{self.radiometry}, {self.preprocessing}"
@@ -199,10 +221,11 @@ class BigEarthNetFolder(_LabelledTilesModule):
             split=self._split,
             photos=self._photos,
             photo_size=self._photo_size,
+            nomenclature=self._nomenclature,
         )
 
 
-class GalleryFolder(_LabelledTilesModule):
+class GalleryFolder(LabelledTilesModule):
     """Gallery to search, with the mixture of classes in each tile and the class of each photo: the embedded world's."""
 
     multilabel = True

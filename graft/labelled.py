@@ -12,11 +12,13 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import rasterio
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
 from graft.batch import LabelledBatch
+from graft.catalogue import advice
 from graft.errors import GraftError
 from graft.fit import UNREADABLE, Fit, fit_tile, read_photo, read_rgb
 from graft.listing import (
@@ -28,6 +30,7 @@ from graft.listing import (
     read_photo_table,
     select_split,
 )
+from graft.sensors import Sensor
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class LabelledTiles(Dataset[LabelledSample], ABC):
         photo_count: photos listed for these tiles.
         ignored: files in the class folders that are no images by their ending.
         mixtures: float32 [N, C], share of each class in each tile; None where nobody knows.
+        notes: what a person should know of the tiles.
     """
 
     names: list[str]
@@ -71,6 +75,7 @@ class LabelledTiles(Dataset[LabelledSample], ABC):
     photo_count = 0
     ignored = 0
     mixtures: Tensor | None = None
+    notes: tuple[str, ...] = ()
 
     def __init__(self, root: Path, *, fit: Fit, image_size: int, photos: Path | None, photo_size: int) -> None:
         """Keep the settings and read the photo table.
@@ -86,10 +91,7 @@ class LabelledTiles(Dataset[LabelledSample], ABC):
             GraftError: no such folder or table.
         """
         if not root.is_dir():
-            raise GraftError(
-                f"No benchmark folder at {root}. Unpack the benchmark there, or change data.init_args.root "
-                "(the probe of training: data.init_args.probe)."
-            )
+            raise GraftError(f"No benchmark folder at {root}. {advice(root)}")
         self._fit, self._image_size, self._photo_size = fit, image_size, photo_size
         self._photos = read_photo_table(photos) if photos is not None else {}
         self._photo_labels: dict[str, list[int]] = {}
@@ -166,6 +168,8 @@ class LabelledFolder(LabelledTiles):
         photos: Path | None = None,
         photo_size: int = 224,
         layout: Literal["folders", "names"] = "folders",
+        sensor: Sensor | None = None,
+        bands: Sequence[int] = (1, 2, 3),
     ) -> None:
         """List the images; nothing is decoded yet but the first tile's size.
 
@@ -178,6 +182,8 @@ class LabelledFolder(LabelledTiles):
             photos: see `LabelledTiles`.
             photo_size: see `LabelledTiles`.
             layout: `folders`, or `names` where `airport_01.jpg` in one folder is of class `airport`.
+            sensor: renders the stored numbers of rasters; None takes pictures of 8 bits as they are.
+            bands: numbers (from 1) of the red, green and blue band in these rasters.
 
         Raises:
             GraftError: no such folder, classes that differ from `ids`, or a split that names no image or another's.
@@ -195,13 +201,18 @@ class LabelledFolder(LabelledTiles):
             raise GraftError(
                 f"{root} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}). Change data.init_args.root (probe)."
             )
-        self._paths = [path for path, _ in files]
+        self._paths, self._sensor, self._bands = [path for path, _ in files], sensor, list(bands)
         self.names = [path.stem for path in self._paths]
         self.labels = torch.tensor([index for _, index in files])
         self._check_photos(photos)
 
     def _read_tile(self, index: int) -> npt.NDArray[np.uint8]:
-        return read_rgb(self._paths[index])
+        if self._sensor is None:
+            return read_rgb(self._paths[index])
+        with rasterio.open(self._paths[index]) as raster:
+            if raster.count < max(self._bands):
+                raise ValueError(f"has {raster.count} bands; expected at least {max(self._bands)}")
+            return self._sensor.to_display(raster.read(self._bands).transpose(1, 2, 0))
 
 
 def collate_labelled(samples: Sequence[LabelledSample]) -> LabelledBatch:

@@ -10,6 +10,7 @@ import rasterio
 import torch
 from tqdm import tqdm
 
+from graft.bigearthnet import Nomenclature, parents
 from graft.errors import GraftError
 from graft.fit import Fit
 from graft.labelled import LabelledTiles
@@ -31,6 +32,7 @@ class LabelledPatches(LabelledTiles):
         split: Path | None = None,
         photos: Path | None = None,
         photo_size: int = 224,
+        nomenclature: Nomenclature = "43",
     ) -> None:
         """List the patches and read their labels.
 
@@ -43,6 +45,7 @@ class LabelledPatches(LabelledTiles):
             split: text or CSV file whose first column names the patches of a split; None takes all.
             photos: see `LabelledTiles`.
             photo_size: see `LabelledTiles`.
+            nomenclature: `43`, the labels as stored, or the `19` that they are grouped to.
 
         Raises:
             GraftError: no such folder, no patch, labels that are not among `ids`, or a split that names other patches.
@@ -56,6 +59,9 @@ class LabelledPatches(LabelledTiles):
         self.names = [folder.name for folder in folders]
         self._broken: dict[int, str] = {}
         labels = [self._read_labels(i) for i in tqdm(range(len(folders)), desc="labels", unit="patch", leave=False)]
+        if nomenclature == "19":
+            labels = [parents(row) for row in labels]
+            self.notes = (f"{sum(not row for row in labels)} patches have none of the 19 classes",)
         unknown = sorted({label for row in labels for label in row} - set(ids))
         if unknown:
             raise GraftError(
