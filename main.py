@@ -1,12 +1,15 @@
-"""Command line of training and evaluation: fit, validate, test, predict.
+"""Command line of training and evaluation: fit, validate, test, predict, suite.
 
 `python main.py fit --config configs/sentinel.yaml`; several `--config` files and later flags override earlier ones.
+`python main.py suite --config configs/eval/suite.yaml --checkpoints M1 M2` runs many evaluations of many models.
 """
 
+import argparse
 import difflib
 import re
 import sys
 import warnings
+from pathlib import Path
 from typing import Any, NoReturn
 
 from jsonargparse import Namespace
@@ -18,6 +21,7 @@ from lightning.pytorch.loggers import CSVLogger
 import datamodules  # noqa: F401  # so that YAML may say `class_path: GroundPairs`
 import lightning_modules  # noqa: F401
 from graft.errors import GraftError, fault_behind
+from graft.suite import run_suite
 from lightning_modules.callbacks import WholeFiles
 
 
@@ -76,6 +80,26 @@ class GraftCLI(LightningCLI):
             raise GraftError(f"The checkpoint {path} is an address: download it and give the file.")
 
 
+def suite(args: list[str]) -> None:
+    """Run every evaluation of a suite for every model, and write one table; see `graft.suite.run_suite`.
+
+    Raises:
+        SystemExit: status 1 after a fault in the user's input or a failed evaluation; 2 after a bad argument.
+    """
+    parser = argparse.ArgumentParser("main.py suite", description="Evaluate many models under many protocols.")
+    parser.add_argument("--config", type=Path, required=True, help="the suite, e.g. configs/eval/suite.yaml")
+    parser.add_argument("--checkpoints", nargs="+", required=True, help="PATH or NAME=PATH of each model")
+    parser.add_argument("--out", type=Path, help="folder of results, instead of the suite's own")
+    given = parser.parse_args(args)
+    try:
+        failed = run_suite(given.config, given.checkpoints, main, given.out)
+    except GraftError as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        raise SystemExit(1) from None
+    if failed:
+        raise SystemExit(1)
+
+
 def main(args: ArgsType = None) -> GraftCLI:
     """Run the command line; `args` stand in for `sys.argv[1:]`.
 
@@ -106,4 +130,4 @@ def main(args: ArgsType = None) -> GraftCLI:
 
 
 if __name__ == "__main__":
-    main()
+    suite(sys.argv[2:]) if sys.argv[1:2] == ["suite"] else main()

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import graft
 from graft.errors import GraftError
@@ -27,6 +27,7 @@ class ResultRow(TypedDict):
         model: aligned, clip_baseline, ceiling, chance, …, or a checkpoint's name.
         metrics: name -> value; fractions of 1, except counts such as `classes_skipped`. They belong to the first prompt
             family; those of another family carry its name as suffix (`top1_satellite`).
+        intervals: name -> [low, high] of the metrics that have one: 95 %, see `graft.bootstrap`.
         prompts: name, family and sha256 of the prompt set; None where no words were used.
         preprocessing: how a stored image became the model's input.
         model_sha256: identity of the weights; None where there are none.
@@ -48,6 +49,7 @@ class ResultRow(TypedDict):
     code_version: str
     seed: int | None
     command: str
+    intervals: NotRequired[dict[str, tuple[float, float]]]
 
 
 _KEY = ("task", "dataset", "split", "model", "prompts", "preprocessing")

@@ -9,6 +9,7 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from graft.batch import LabelledBatch
+from graft.bootstrap import Interval, accuracy_intervals, ranking_intervals
 from graft.confusion import save_confusion_png
 from graft.files import write_json
 from graft.metrics import (
@@ -86,7 +87,12 @@ class ZeroShotClassification(ZeroShotEvaluation):
         values = self._per_class(state).tolist()
         metrics |= {f"{prefix}_{i}": v for i, v in zip(self.texts[0].ids, values, strict=True) if v == v}
         task = "multilabel" if self.multilabel else "classification"
-        return self.row(task, model, self._count(state), metrics, skipped)
+        return self.row(task, model, self._count(state), metrics, skipped, self._intervals(state))
+
+    def _intervals(self, state: Any) -> dict[str, Interval]:
+        if not self.first_process:
+            return {}
+        return ranking_intervals(*state) if self.multilabel else accuracy_intervals(state)
 
     def _count(self, state: Any) -> int:
         return len(state[0]) if self.multilabel else int(state.sum())

@@ -12,6 +12,7 @@ from torch import Tensor
 from torchmetrics import SumMetric
 
 from graft.batch import LabelledBatch
+from graft.bootstrap import Interval
 from graft.checkpoint import LoadedEncoder, load_encoder
 from graft.errors import GraftError
 from graft.metrics import mean_direction
@@ -155,7 +156,15 @@ class Evaluation(LightningModule):
             raise RuntimeError("nobody asked for photos, or there are none")
         return self.teacher.encode_image(batch.photo[batch.photo_mask])
 
-    def row(self, task: str, model: str, n: int, metrics: Mapping[str, float], skipped: int) -> ResultRow:
+    def row(
+        self,
+        task: str,
+        model: str,
+        n: int,
+        metrics: Mapping[str, float],
+        skipped: int,
+        intervals: Mapping[str, Interval] | None = None,
+    ) -> ResultRow:
         """A result row of one of `self.models`, or of one, as `chance`, that uses neither words nor weights."""
         seed = os.environ.get("PL_GLOBAL_SEED")  # where Lightning's seed_everything leaves it
         return ResultRow(
@@ -172,6 +181,7 @@ class Evaluation(LightningModule):
             code_version=code_version(),
             seed=None if seed is None else int(seed),
             command=command_line(),
+            intervals=dict(intervals or {}),
         )
 
     @property

@@ -12,13 +12,15 @@ import yaml
 
 import graft.cli
 import main
+from graft.suite import read_suite
 
 ROOT = Path(__file__).parent.parent
 TRAINING = ("sentinel", "naip", "sentinel_pixel", "naip_pixel")
 OVERLAYS = ("atlas",)
 PREPARE = ("sentinel", "naip", "atlas")
 PREDICTION = ("index",)
-EVALUATION = tuple(sorted(path.stem for path in (ROOT / "configs" / "eval").glob("*.yaml")))
+SUITES = ("suite", "suite_atlas")
+EVALUATION = tuple(sorted({path.stem for path in (ROOT / "configs" / "eval").glob("*.yaml")} - set(SUITES)))
 
 # What the paper could have said: such a line says where its value is from, or that nobody knows.
 RECIPE = frozenset(
@@ -70,7 +72,7 @@ def test_every_file_is_covered() -> None:
         *TRAINING,
         *OVERLAYS,
         *PREDICTION,
-        *(f"eval/{name}" for name in EVALUATION),
+        *(f"eval/{name}" for name in (*EVALUATION, *SUITES)),
         *(f"prepare/{name}" for name in PREPARE),
     }
     found = (ROOT / "configs").rglob("*.yaml")
@@ -100,6 +102,16 @@ def test_evaluation_configs_parse(parse: Any, name: str) -> None:
     config = parse("test", f"--config=configs/eval/{name}.yaml")
     assert config.model.init_args.get("prompts") == config.data.init_args.get("classes")
     assert config.trainer.use_distributed_sampler is False
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_suites_list_evaluations_that_parse(parse: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    _, evaluations = read_suite(Path("configs/eval") / f"{name}.yaml")
+    assert len({each.identity for each in evaluations}) == len(evaluations)
+    for each in evaluations:
+        config = parse("test", f"--config={each.config}", *(f"--{key}={value}" for key, value in each.settings.items()))
+        assert bool(config.model.init_args.get("baseline")) == each.baseline
 
 
 @pytest.mark.parametrize("name", PREDICTION)
@@ -161,7 +173,10 @@ def shown_commands() -> list[str]:
 @pytest.mark.parametrize("command", shown_commands())
 def test_every_command_shown_parses(command: str, parse: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     program, *arguments = shlex.split(command, comments=True)
-    if program == "python":
+    if program == "python" and arguments[1] == "suite":
+        monkeypatch.setattr(main, "run_suite", lambda config, checkpoints, run, out: read_suite(config) and 0)
+        main.suite(arguments[2:])
+    elif program == "python":
         parse(*arguments[1:])
     elif program == "make":
         assert_make_knows(*arguments)

@@ -1,0 +1,201 @@
+"""Many evaluations of many models: which are to be run, which are done, and the table that they end in."""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tqdm import tqdm
+
+from graft.errors import GraftError, first_line
+from graft.files import sha256_file, write_json
+from graft.model_folder import CARD, is_model_folder
+from graft.prompts import digest
+from graft.results import ResultRow, append_rows, read_rows
+from graft.suite_table import write_tables
+
+RECORD, RESULTS = "suite.json", "results.json"
+_NAME = re.compile(r"[\w.-]+")
+_BASELINES = ("clip_baseline", "ceiling", "chance", "majority", "oracle")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One configuration of `main.py test`.
+
+    Attributes:
+        config: the YAML file.
+        settings: keys that the suite sets otherwise, e.g. {"data.init_args.root": "data/x"}.
+        baseline: whether it evaluates the CLIP baseline too.
+    """
+
+    config: Path
+    settings: dict[str, Any]
+    baseline: bool
+
+    @property
+    def identity(self) -> str:
+        """Hash of file and settings."""
+        return digest([sha256_file(self.config), self.settings])
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model of a suite.
+
+    Attributes:
+        name: in the rows.
+        path: checkpoint or model folder.
+    """
+
+    name: str
+    path: Path
+
+    @property
+    def identity(self) -> str:
+        """Hash of the file, or of the folder's card, which holds the hashes of its files."""
+        return sha256_file(self.path / CARD if is_model_folder(self.path) else self.path)
+
+
+def read_suite(path: Path) -> tuple[Path, list[Evaluation]]:
+    """Read a suite: `out`, a folder, and `evaluations`, a list of YAML files or of `config` with `settings`.
+
+    Raises:
+        GraftError: no such file, or another form.
+    """
+    content = _yaml(path)
+    listed = content.get("evaluations") if isinstance(content, dict) else None
+    if not isinstance(content, dict) or content.keys() != {"out", "evaluations"} or not isinstance(listed, list):
+        raise GraftError(f"{path} is no suite; expected the keys out and evaluations, see configs/eval/suite.yaml.")
+    evaluations = []
+    for each in listed:
+        entry = {"config": each} if isinstance(each, str) else each
+        if not isinstance(entry, dict) or not entry.keys() <= {"config", "settings"} or "config" not in entry:
+            raise GraftError(f"{path} lists {each!r}; expected a YAML file, or config and settings.")
+        config, settings = Path(entry["config"]), dict(entry.get("settings") or {})
+        init = _yaml(config).get("model", {}).get("init_args", {})
+        baseline = bool(settings.get("model.init_args.baseline", init.get("baseline", False)))
+        evaluations.append(Evaluation(config, settings, baseline))
+    if not evaluations:
+        raise GraftError(f"{path} lists no evaluation. Add one under evaluations.")
+    return Path(content["out"]), evaluations
+
+
+def read_candidates(given: Sequence[str]) -> list[Candidate]:
+    """Models as given on the command line, `PATH` or `NAME=PATH`.
+
+    A name is made of the path where there is none: the folder's, or that of the folder a `last.ckpt` lies in.
+
+    Raises:
+        GraftError: no model, no such path, or two of one name.
+    """
+    found = []
+    for each in given:
+        name, equals, path = each.partition("=")
+        place = Path(path if equals else each)
+        if not is_model_folder(place) and not place.is_file():
+            raise GraftError(f"No model at {place}. Give a checkpoint or a model folder, as PATH or NAME=PATH.")
+        own = place.name if place.is_dir() else place.absolute().parent.name
+        found.append(Candidate(name if equals else re.sub(r"[^\w.-]+", "-", own), place))
+    names = [each.name for each in found]
+    taken = [name for name in names if names.count(name) > 1 or name in _BASELINES or not _NAME.fullmatch(name)]
+    if not found or taken:
+        what = f"the name {taken[0]!r} twice or for a baseline" if taken else "no model"
+        raise GraftError(f"The suite has {what}. Give --checkpoints NAME=PATH … with names of their own.")
+    return found
+
+
+def run_suite(
+    config: Path, checkpoints: Sequence[str], run: Callable[[list[str]], object], out: Path | None = None
+) -> int:
+    """Run every evaluation for every model, leaving out what is done, and write the tables after each.
+
+    Args:
+        config: of the suite.
+        checkpoints: see `read_candidates`.
+        run: `main.py`'s main.
+        out: folder of results; the suite's own if None.
+
+    Returns:
+        How many evaluations failed; their faults were told.
+
+    Raises:
+        GraftError: a suite or models that do not fit.
+    """
+    own, evaluations = read_suite(config)
+    folder, models = out or own, read_candidates(checkpoints)
+    done: dict[str, Any] = _record(folder / RECORD)
+    pairs = [(evaluation, model) for evaluation in evaluations for model in models]
+    failed: list[str] = []
+    skipped = 0
+    with tqdm(total=len(pairs), desc="Suite", unit="evaluation") as progress:
+        for evaluation, model in pairs:
+            key = f"{evaluation.identity[:16]}-{model.identity[:16]}-{model.name}"
+            progress.set_postfix_str(f"{evaluation.config.stem}, {model.name}")
+            if key in done:
+                skipped += 1
+            elif _run_one(evaluation, model, run, folder, done):
+                done[key] = {"config": str(evaluation.config), "model": model.name, "path": str(model.path)}
+                write_json(folder / RECORD, done)
+            else:
+                failed.append(f"{evaluation.config} for {model.name}")
+            progress.update()
+    rows = read_rows(folder / RESULTS)
+    for file in write_tables(rows, [model.name for model in models], folder):
+        print(file)
+    print(f"{len(pairs) - skipped - len(failed)} evaluations run, {skipped} done before, {len(failed)} failed.")
+    for each in failed:
+        print(f"  failed: {each}")
+    return len(failed)
+
+
+def _run_one(
+    evaluation: Evaluation,
+    model: Candidate,
+    run: Callable[[list[str]], object],
+    folder: Path,
+    done: Mapping[str, Any],
+) -> bool:
+    """Run one evaluation into a file of its own, and add its rows to the suite's; False where it failed."""
+    part = folder / model.name / evaluation.config.stem / RESULTS
+    part.unlink(missing_ok=True)
+    # The baseline knows nothing of the model: once for each protocol is enough.
+    again = any(each.startswith(evaluation.identity[:16]) for each in done)
+    arguments = ["test", "--config", str(evaluation.config)]
+    settings = evaluation.settings | {
+        "model.init_args.checkpoint": model.path,
+        "model.init_args.name": model.name,
+        "model.init_args.results": part,
+    }
+    if evaluation.baseline and again:
+        settings["model.init_args.baseline"] = "false"
+    try:
+        run([*arguments, *(f"--{key}={value}" for key, value in settings.items())])
+    except SystemExit as stopped:
+        if stopped.code not in (0, None):
+            return False
+    rows: list[ResultRow] = read_rows(part)
+    append_rows(folder / RESULTS, rows)
+    return bool(rows)
+
+
+def _record(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except ValueError as error:
+        raise GraftError(
+            f"{path} is not JSON ({first_line(error)}). Remove it, and everything is run again."
+        ) from error
+    if not isinstance(content, dict):
+        raise GraftError(f"{path} is no record of a suite. Remove it, and everything is run again.")
+    return content
+
+
+def _yaml(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise GraftError(f"{path} cannot be read ({first_line(error)}). Give another file.") from error
