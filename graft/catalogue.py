@@ -15,7 +15,7 @@ def benchmarks() -> dict[str, dict[str, str]]:
 
 
 def advice(root: Path) -> str:
-    """How to get the benchmark that a configuration expects at `root`, in a sentence; what to do where none is known."""
+    """How to get the benchmark that a configuration expects at `root`, in a sentence; else what to do."""
     names = [part for part in reversed(root.parts) if part in benchmarks()]
     if not names:
         return (
