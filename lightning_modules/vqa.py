@@ -134,7 +134,7 @@ class ZeroShotVQA(Evaluation):
         found = None
         if self.calibration is not None and self.checkpoint is not None:
             beside = self.calibration == "auto"
-            folder = self.checkpoint.parent if beside else Path(self.calibration)
+            folder = self.checkpoint if beside else Path(self.calibration)
             found = load_calibration(folder, loaded.sha256)
             if found is None and not beside:
                 raise GraftError(f"{folder} holds no calibration. Give the folder that `graft calibrate` wrote to.")

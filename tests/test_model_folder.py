@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import open_clip
@@ -17,7 +18,10 @@ from graft.model_folder import read_model_folder
 from graft.results import ResultRow, append_rows
 from graft.sensors import get_sensor, sensor_names
 from graft.teacher import Teacher
+from graft.vqa.calibrate import write_calibration
+from lightning_modules import ZeroShotVQA
 from tests.export_inputs import LEVELS, checkpoints
+from tests.test_vqa_calibrate import USUAL
 
 
 @pytest.fixture(scope="module")
@@ -217,6 +221,13 @@ def test_commands_take_a_folder_in_place_of_a_checkpoint(
     maps = [next((tmp_path / name).glob("*.tif")) for name in "ab"]
     with rasterio.open(maps[0]) as a, rasterio.open(maps[1]) as b:
         assert (a.read() == b.read()).all()
+
+
+def test_its_calibration_is_its_own(tmp_path: Path, folder: Path, architecture: str) -> None:
+    loaded = load_encoder(folder)
+    write_calibration(folder / "vqa.json", replace(USUAL, card=USUAL.card | {"model_sha256": loaded.sha256}))
+    module = ZeroShotVQA(architecture, dataset="x", results=tmp_path / "r.json", checkpoint=folder)
+    assert module._calibration(loaded).tiles == USUAL.tiles > 0
 
 
 def test_three_lines(folders: dict[Level, Path]) -> None:
