@@ -132,6 +132,6 @@ def get_sensor(name: str) -> Sensor:
     except KeyError:
         known = ", ".join(sensor_names())
         raise GraftError(
-            f"Unknown sensor {name!r}. Known sensors: {known}. Write a row of your own to sensors.yaml in the working "
-            "folder, see docs/extending.md."
+            f"Unknown sensor {name!r}. Known sensors: {known}. Write a row of your own to a file sensors.yaml in "
+            f"the working folder, such as {_EXAMPLE}."
         ) from None
