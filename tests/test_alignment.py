@@ -326,7 +326,7 @@ def test_a_foreign_checkpoint_is_told(tmp_path: Path) -> None:
     (tmp_path / "text.ckpt").write_text("hello")
     with pytest.raises(GraftError, match="not a checkpoint that loads safely"):
         load_encoder(tmp_path / "text.ckpt")
-    with pytest.raises(GraftError, match="No checkpoint at"):
+    with pytest.raises(GraftError, match="No model at"):
         load_encoder(tmp_path / "none.ckpt")
 
 

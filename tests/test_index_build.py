@@ -229,7 +229,7 @@ def test_an_index_of_another_model_is_refused(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"model": Path("gone.ckpt")}, "No checkpoint at gone.ckpt"),
+        ({"model": Path("gone.ckpt")}, "No model at gone.ckpt"),
         ({"batch_size": 0}, "--batch-size is 0"),
         ({"num_workers": 0}, "--num-workers is 0"),
         ({"window": 30}, "expected multiples of the patch"),

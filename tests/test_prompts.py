@@ -79,16 +79,20 @@ CORRECT_BUT_RARE = {
         "chaparral",
         "chimneys",
         "cropland",
+        "crosswalk",
         "furrows",
         "grassland",
+        "helipad",
         "impervious",
+        "impoverished",
         "lawns",
         "lichen",
         "mangroves",
         "moored",
         "parasols",
     ),
-    *("ploughed", "reeds", "shrubland", "sowing", "sparse", "swampy", "warehouses", "watercourse"),
+    *("ploughed", "reeds", "shrubland", "smokestack", "sowing", "sparse", "substation", "swampy", "warehouses"),
+    "watercourse",
 }
 
 

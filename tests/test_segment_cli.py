@@ -170,7 +170,7 @@ def test_display_values_and_another_sensor_row(models: Path, scene: Path, tmp_pa
         ("--prompts empty.txt", "holds no words"),
         ("--prompts none.txt", "No file of words at none.txt"),
         ("--prompts water,forest,Water", "Water"),
-        ("--model none.ckpt", "No checkpoint at none.ckpt"),
+        ("--model none.ckpt", "No model at none.ckpt"),
         ("--sensor landsat", "Unknown sensor 'landsat'"),
         ("--bands 4,3", "--bands is 4,3; expected three numbers"),
         ("--bands red", "--bands is 'red'; expected three numbers"),
