@@ -1,13 +1,12 @@
 """Checkpoints in the layouts that others published, small and with random weights."""
 
 import pickle
-import sys
-import types
 from pathlib import Path
 from typing import Any
 
 import open_clip
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
@@ -63,27 +62,19 @@ def make_official(seed: int = 0) -> Official:
 
 def write_official(path: Path, model: Official, **entries: object) -> Path:
     """A Lightning checkpoint with a pickled omegaconf configuration in it."""
-    package, module = types.ModuleType("omegaconf"), types.ModuleType("omegaconf.dictconfig")
-    config = type("DictConfig", (), {"__module__": "omegaconf.dictconfig"})
-    module.DictConfig = config  # type: ignore[attr-defined]
-    held = config()
-    held.__dict__["_content"] = {"lr": 1e-5, "data": held}
-    sys.modules |= {"omegaconf": package, "omegaconf.dictconfig": module}
-    try:
-        torch.save(
-            {
-                "epoch": 9,
-                "global_step": 1234,
-                "pytorch-lightning_version": "2.0.0",
-                "state_dict": model.state_dict(),
-                "hyper_parameters": {"config": held},
-                "callbacks": {},
-                **entries,
-            },
-            path,
-        )
-    finally:
-        del sys.modules["omegaconf"], sys.modules["omegaconf.dictconfig"]
+    settings = {"lr": 1e-5, "data": {"sizes": [224, 224], "lr": "${lr}"}, "name": None}
+    torch.save(
+        {
+            "epoch": 9,
+            "global_step": 1234,
+            "pytorch-lightning_version": "2.0.0",
+            "state_dict": model.state_dict(),
+            "hyper_parameters": {"config": OmegaConf.create(settings)},
+            "callbacks": {},
+            **entries,
+        },
+        path,
+    )
     return path
 
 

@@ -80,7 +80,7 @@ def test_words_are_the_teacher_s(tmp_path: Path, official: Official, teacher: st
 
 
 @pytest.mark.parametrize(
-    ("layout", "prefix", "quick"), [("remoteclip", "", False), ("georsclip", "", True), ("skyclip", "module.", False)]
+    ("layout", "prefix", "quick"), [("remoteclip", "", True), ("georsclip", "", True), ("skyclip", "module.", False)]
 )
 def test_open_clip_s_layouts(tmp_path: Path, layout: str, prefix: str, quick: bool) -> None:
     torch.manual_seed(3)
@@ -160,6 +160,21 @@ def test_faults_are_told(
         convert(checkpoint, tmp_path / "model", layout, *(option.replace("ARCH", teacher) for option in options))
     assert told in capsys.readouterr().err
     assert not (tmp_path / "model").exists()
+
+
+def test_the_temperature_and_a_biased_projector(
+    tmp_path: Path, teacher: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = make_official()
+    model.logit_scale.fill_(5.0)
+    checkpoint = write_official(tmp_path / "warm.ckpt", model)
+    convert(checkpoint, tmp_path / "model", "graft", f"--architecture={teacher}", "--level=image")
+    assert json.loads((tmp_path / "model" / "graft.json").read_text())["temperature"] == pytest.approx(0.2)
+    model.projector[1].bias = torch.nn.Parameter(torch.ones(32))
+    checkpoint = write_official(tmp_path / "biased.ckpt", model)
+    with pytest.raises(SystemExit):
+        convert(checkpoint, tmp_path / "other", "graft", f"--architecture={teacher}", "--level=pixel")
+    assert "projector with a bias" in capsys.readouterr().err
 
 
 def test_a_resnet_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -69,7 +69,8 @@ def find_weights(path: Path, names: Names) -> FoundWeights:
         raise GraftError(f"{path} has weights that no plain CLIP has: {error.args[0]}. Give another file.") from error
     outer = prefix.rpartition(".")[0].rpartition(".")[0]
     beside = f"{outer}." if outer else ""
-    return FoundWeights(towers, _projector(state, beside), _scale(state, beside), model_cfg, path)
+    scale = _scale(state, beside, path) if prefix and names == "huggingface" else None
+    return FoundWeights(towers, _projector(state, beside, path), scale, model_cfg, path)
 
 
 def _state(path: Path) -> dict[str, Tensor]:
@@ -110,17 +111,29 @@ def _towers(inside: Mapping[str, Tensor], names: Names) -> dict[str, Tensor]:
     return from_huggingface(kept)
 
 
-def _projector(state: Mapping[str, Tensor], beside: str) -> dict[str, Tensor]:
+def _projector(state: Mapping[str, Tensor], beside: str, path: Path) -> dict[str, Tensor]:
     """GRAFT's `projector`: Sequential(LayerNorm, Linear without bias)."""
+    bias = state.get(f"{beside}projector.1.bias")
+    if bias is not None and bias.any():
+        raise GraftError(
+            f"{path} has a patch projector with a bias, which GRAFT's published ones do not, and a model folder has no "
+            "place for it."
+        )
     names = {"norm.weight": "0.weight", "norm.bias": "0.bias", "linear.weight": "1.weight"}
     held = {ours: state.get(f"{beside}projector.{theirs}") for ours, theirs in names.items()}
     return {name: value for name, value in held.items() if value is not None} if None not in held.values() else {}
 
 
-def _scale(state: Mapping[str, Tensor], beside: str) -> float | None:
+def _scale(state: Mapping[str, Tensor], beside: str, path: Path) -> float | None:
     """GRAFT's `logit_scale` buffer, which is the scale itself; CLIP's parameter is its logarithm."""
     value = state.get(f"{beside}logit_scale")
-    return float(value) if value is not None and value.numel() == 1 and float(value) > 10 else None
+    if value is None:
+        return None
+    if value.numel() != 1 or not 0 < float(value) < float("inf"):
+        raise GraftError(
+            f"{path} has a logit_scale that is no scale; expected 1 / temperature, such as {1 / 0.07:.2f}."
+        )
+    return float(value)
 
 
 def _config_of(path: Path) -> dict[str, Any]:
