@@ -57,6 +57,19 @@ def parents(labels: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(_PARENT[label] for label in labels if label in _PARENT))
 
 
+def read_patch(folder: Path, sensor: Sensor) -> npt.NDArray[np.uint8]:
+    """A patch of either version, `<patch>/<patch>_<band>.tif`, rendered as uint8 [H, W, 3].
+
+    Raises:
+        rasterio.errors.RasterioError: a band that is missing or damaged.
+    """
+    bands = []
+    for band in sensor.bands:
+        with rasterio.open(folder / f"{folder.name}_{band}.tif") as raster:
+            bands.append(raster.read(1))
+    return sensor.to_display(np.stack(bands, axis=-1))
+
+
 class LabelledPatchesV2(LabelledTiles):
     """BigEarthNet v2: `BigEarthNet-S2/<tile>/<patch>/<patch>_<band>.tif`, labels and splits in `metadata.parquet`."""
 
@@ -105,12 +118,7 @@ class LabelledPatchesV2(LabelledTiles):
 
     def _read_tile(self, index: int) -> npt.NDArray[np.uint8]:
         name = self.names[index]
-        folder = self._root / name.rsplit("_", 2)[0] / name
-        bands = []
-        for band in self._sensor.bands:
-            with rasterio.open(folder / f"{name}_{band}.tif") as raster:
-                bands.append(raster.read(1))
-        return self._sensor.to_display(np.stack(bands, axis=-1))
+        return read_patch(self._root / name.rsplit("_", 2)[0] / name, self._sensor)
 
 
 def _read_metadata(path: Path) -> Any:

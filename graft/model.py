@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from graft.labelmaps.pairs import RASTER_SUFFIXES, read_picture
 from graft.metrics import zero_shot_scores
 from graft.prompts import PLAIN_FAMILIES, ensemble
 from graft.scene_scores import pixel_bands
+from graft.segment.rasters import label_type
 from graft.sensors import get_sensor
 from graft.sliding import DenseScorer, WindowGrid, default_stride, score_array
 from graft.teacher import Teacher, teacher_of
@@ -30,7 +31,6 @@ Picture: TypeAlias = str | Path | Image.Image | npt.NDArray[np.uint8] | Tensor
 [H, W, 3], or a uint8 tensor [3, H, W]; at the model's GSD."""
 Pictures: TypeAlias = Picture | Sequence[Picture]
 _BATCH = 64
-_NO_DATA = 255
 
 
 class Model:
@@ -115,7 +115,7 @@ class Model:
 
     def segment(
         self, image: Picture, words: str | Sequence[str], mode: DenseMode | None = None
-    ) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
+    ) -> tuple[npt.NDArray[np.unsignedinteger[Any]], tuple[str, ...]]:
         """The likeliest class of every pixel. For files larger than memory, borders and GeoJSON use `graft segment`.
 
         Args:
@@ -124,7 +124,7 @@ class Model:
             mode: see `encode_patches`.
 
         Returns:
-            Class numbers uint8 [H, W], and the names they stand for.
+            Class numbers uint8 [H, W] (uint16 from 256 classes on), and the names they stand for.
 
         Raises:
             GraftError: as `encode_image`, or fewer than two classes.
@@ -137,9 +137,9 @@ class Model:
         canvas = pixels.permute(1, 2, 0).numpy()
         tokens = score_array(canvas, scorer)
         grid = WindowGrid(canvas.shape[0], canvas.shape[1], window, default_stride(window, patch), patch)
-        labels = np.full(canvas.shape[:2], _NO_DATA, np.uint8)
+        labels = np.empty(canvas.shape[:2], label_type(len(classes.ids)))
         for rows, scores in pixel_bands(tokens, grid, canvas.shape[:2]):
-            labels[rows] = scores.argmax(dim=0).to(torch.uint8).numpy()
+            labels[rows] = scores.argmax(dim=0).numpy()
         return labels, classes.ids
 
     def _batches(self, images: Pictures) -> list[Tensor]:

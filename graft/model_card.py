@@ -1,16 +1,15 @@
 """What a model folder says of itself: `graft.json` for programs, `README.md` for people."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from graft.encoders import Level, Positions
 from graft.errors import GraftError
-from graft.results import ResultRow
+from graft.results import HEADLINE, ResultRow
 from graft.sensors import Sensor
 
 FORMAT = 1
-_HEADLINES = ("top1", "map_macro", "map_at_100_hits", "miou", "accuracy")
 
 
 @dataclass(frozen=True)
@@ -158,12 +157,12 @@ def _table(results: Sequence[ResultRow]) -> list[str]:
         return ["None were given to `graft export --results`."]
     rows = ["| task | data set | split | n | figure | commit |", "| --- | --- | --- | --- | --- | --- |"]
     for row in results:
-        figures = ", ".join(f"{name} {value:.3f}" for name, value in _headline(row["metrics"]).items())
+        figures = ", ".join(f"{name} {value:.3f}" for name, value in _headline(row).items())
         commit = row["code_version"][:12]
         rows.append(f"| {row['task']} | {row['dataset']} | {row['split']} | {row['n']} | {figures} | `{commit}` |")
     return [*rows, "", "Figures are fractions of 1; protocol and hashes are in the results file."]
 
 
-def _headline(metrics: Mapping[str, float]) -> dict[str, float]:
-    known = {name: metrics[name] for name in _HEADLINES if name in metrics}
-    return known or dict(list(metrics.items())[:2])
+def _headline(row: ResultRow) -> dict[str, float]:
+    names = [name for name in HEADLINE.get(row["task"], ()) if name in row["metrics"]]
+    return {name: row["metrics"][name] for name in names[:1]}

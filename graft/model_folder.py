@@ -13,10 +13,9 @@ from torch import Tensor
 
 from graft.encoders import TowerConfig
 from graft.errors import GraftError, first_line
-from graft.files import sha256_file, write_json
+from graft.files import sha256_file, whole_folder, write_json
 from graft.model_card import ModelCard, read_card
 from graft.sensors import add_sensor
-from graft.staging import whole_folder
 
 CARD, CONFIG, WEIGHTS = "graft.json", "open_clip_config.json", "open_clip_model.safetensors"
 PROJECTOR, README, CALIBRATION = "patch_projector.safetensors", "README.md", "vqa.json"
@@ -93,9 +92,9 @@ def write_model_folder(
     """
     with whole_folder(folder) as partial:
         write_json(partial / CONFIG, clip_config)
-        save_file({key: value.contiguous() for key, value in clip_state.items()}, partial / WEIGHTS)
+        write_tensors(partial / WEIGHTS, clip_state)
         if projector is not None:
-            save_file({key: value.contiguous() for key, value in projector.items()}, partial / PROJECTOR)
+            write_tensors(partial / PROJECTOR, projector)
         (partial / README).write_text(readme, encoding="utf-8")
         if calibration is not None:
             shutil.copyfile(calibration, partial / CALIBRATION)
@@ -135,6 +134,11 @@ def read_model_folder(folder: Path) -> ModelFolder:
         raise GraftError(f"{folder / CONFIG} has no model_cfg and preprocess_cfg. Get the folder again.")
     add_sensor(card.sensor_row)
     return ModelFolder(folder, card, clip_config)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors as safetensors, which takes contiguous ones alone."""
+    save_file({name: value.contiguous() for name, value in tensors.items()}, path)
 
 
 def _json(path: Path) -> object:

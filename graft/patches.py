@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import rasterio
 import torch
 from tqdm import tqdm
 
-from graft.bigearthnet import Nomenclature, parents
+from graft.bigearthnet import Nomenclature, parents, read_patch
 from graft.errors import GraftError
 from graft.fit import Fit
 from graft.labelled import LabelledTiles
@@ -85,9 +84,4 @@ class LabelledPatches(LabelledTiles):
     def _read_tile(self, index: int) -> npt.NDArray[np.uint8]:
         if index in self._broken:
             raise ValueError(self._broken[index])
-        folder = self._folders[index]
-        bands = []
-        for band in self._sensor.bands:
-            with rasterio.open(folder / f"{folder.name}_{band}.tif") as raster:
-                bands.append(raster.read(1))
-        return self._sensor.to_display(np.stack(bands, axis=-1))
+        return read_patch(self._folders[index], self._sensor)

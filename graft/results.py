@@ -52,6 +52,14 @@ class ResultRow(TypedDict):
     intervals: NotRequired[dict[str, tuple[float, float]]]
 
 
+HEADLINE = {
+    "classification": ("top1", "top1_macro"),
+    "multilabel": ("map_macro", "map_micro"),
+    "retrieval": ("map_at_100_hits", "map_at_100_min"),
+    "segmentation": ("miou", "ap_macro"),
+    "vqa": ("accuracy", "accuracy_average"),
+}
+"""Figures of each task that a table shows, the first of them first."""
 _KEY = ("task", "dataset", "split", "model", "prompts", "preprocessing")
 
 

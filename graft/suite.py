@@ -1,9 +1,10 @@
 """Many evaluations of many models: which are to be run, which are done, and the table that they end in."""
 
-import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ import yaml
 from tqdm import tqdm
 
 from graft.errors import GraftError, first_line
-from graft.files import sha256_file, write_json
+from graft.files import sha256_file, whole_folder, write_json
 from graft.model_folder import CARD, is_model_folder
 from graft.prompts import digest
-from graft.results import ResultRow, append_rows, read_rows
+from graft.results import ResultRow, read_rows
 from graft.suite_table import write_tables
+from graft.vqa.calibrate import calibration_file
 
-RECORD, RESULTS = "suite.json", "results.json"
+RESULTS = "results.json"
 _NAME = re.compile(r"[\w.-]+")
 _BASELINES = ("clip_baseline", "ceiling", "chance", "majority", "oracle")
 
@@ -36,10 +38,10 @@ class Evaluation:
     settings: dict[str, Any]
     baseline: bool
 
-    @property
-    def identity(self) -> str:
-        """Hash of file and settings."""
-        return digest([sha256_file(self.config), self.settings])
+    @cached_property
+    def key(self) -> str:
+        """Name of its folder: the file's, and a hash of file and settings."""
+        return f"{self.config.stem}-{digest([sha256_file(self.config), self.settings])[:8]}"
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,16 @@ class Candidate:
     name: str
     path: Path
 
-    @property
-    def identity(self) -> str:
-        """Hash of the file, or of the folder's card, which holds the hashes of its files."""
-        return sha256_file(self.path / CARD if is_model_folder(self.path) else self.path)
+    @cached_property
+    def key(self) -> str:
+        """Name of its folder: its own, and a hash of the weights and of the calibration beside them.
+
+        A model folder's card holds the hashes of its files.
+        """
+        weights = self.path / CARD if is_model_folder(self.path) else self.path
+        calibration = calibration_file(self.path)
+        files = [weights, calibration] if calibration.exists() else [weights]
+        return f"{self.name}-{digest([sha256_file(file) for file in files])[:8]}"
 
 
 def read_suite(path: Path) -> tuple[Path, list[Evaluation]]:
@@ -113,6 +121,8 @@ def run_suite(
 ) -> int:
     """Run every evaluation for every model, leaving out what is done, and write the tables after each.
 
+    Every pair has a folder of its own in `out`, which appears once the pair is done.
+
     Args:
         config: of the suite.
         checkpoints: see `read_candidates`.
@@ -127,24 +137,22 @@ def run_suite(
     """
     own, evaluations = read_suite(config)
     folder, models = out or own, read_candidates(checkpoints)
-    done: dict[str, Any] = _record(folder / RECORD)
     pairs = [(evaluation, model) for evaluation in evaluations for model in models]
+    names = [model.name for model in models]
     failed: list[str] = []
-    skipped = 0
+    skipped, tables = 0, write_tables([], names, folder)
     with tqdm(total=len(pairs), desc="Suite", unit="evaluation") as progress:
         for evaluation, model in pairs:
-            key = f"{evaluation.identity[:16]}-{model.identity[:16]}-{model.name}"
             progress.set_postfix_str(f"{evaluation.config.stem}, {model.name}")
-            if key in done:
+            if (folder / evaluation.key / model.key / RESULTS).exists():
                 skipped += 1
-            elif _run_one(evaluation, model, run, folder, done):
-                done[key] = {"config": str(evaluation.config), "model": model.name, "path": str(model.path)}
-                write_json(folder / RECORD, done)
-            else:
+            elif not _run_one(evaluation, model, run, folder):
                 failed.append(f"{evaluation.config} for {model.name}")
+            rows = _rows(folder, evaluations, models)
+            write_json(folder / RESULTS, rows)
+            tables = write_tables(rows, names, folder)
             progress.update()
-    rows = read_rows(folder / RESULTS)
-    for file in write_tables(rows, [model.name for model in models], folder):
+    for file in tables:
         print(file)
     print(f"{len(pairs) - skipped - len(failed)} evaluations run, {skipped} done before, {len(failed)} failed.")
     for each in failed:
@@ -152,46 +160,41 @@ def run_suite(
     return len(failed)
 
 
-def _run_one(
-    evaluation: Evaluation,
-    model: Candidate,
-    run: Callable[[list[str]], object],
-    folder: Path,
-    done: Mapping[str, Any],
-) -> bool:
-    """Run one evaluation into a file of its own, and add its rows to the suite's; False where it failed."""
-    part = folder / model.name / evaluation.config.stem / RESULTS
-    part.unlink(missing_ok=True)
+def _run_one(evaluation: Evaluation, model: Candidate, run: Callable[[list[str]], object], folder: Path) -> bool:
+    """Run one evaluation into a folder of its own; False where it failed."""
+    place = folder / evaluation.key / model.key
+    for stale in place.parent.glob(f".{place.name}.*"):  # of a suite that was killed
+        shutil.rmtree(stale)
     # The baseline knows nothing of the model: once for each protocol is enough.
-    again = any(each.startswith(evaluation.identity[:16]) for each in done)
-    arguments = ["test", "--config", str(evaluation.config)]
-    settings = evaluation.settings | {
-        "model.init_args.checkpoint": model.path,
-        "model.init_args.name": model.name,
-        "model.init_args.results": part,
-    }
-    if evaluation.baseline and again:
-        settings["model.init_args.baseline"] = "false"
+    again = any(place.parent.glob(f"*/{RESULTS}"))
     try:
-        run([*arguments, *(f"--{key}={value}" for key, value in settings.items())])
-    except SystemExit as stopped:
-        if stopped.code not in (0, None):
-            return False
-    rows: list[ResultRow] = read_rows(part)
-    append_rows(folder / RESULTS, rows)
-    return bool(rows)
+        with whole_folder(place) as part:
+            settings = evaluation.settings | {
+                "model.init_args.checkpoint": model.path,
+                "model.init_args.name": model.name,
+                "model.init_args.results": part / RESULTS,
+                "trainer.default_root_dir": part,
+            }
+            if evaluation.baseline and again:
+                settings["model.init_args.baseline"] = "false"
+            run(["test", "--config", str(evaluation.config), *(f"--{key}={value}" for key, value in settings.items())])
+    except SystemExit:  # the fault has been told
+        return False
+    return True
 
 
-def _record(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except ValueError as error:
-        raise GraftError(
-            f"{path} is not JSON ({first_line(error)}). Remove it, and everything is run again."
-        ) from error
-    if not isinstance(content, dict):
-        raise GraftError(f"{path} is no record of a suite. Remove it, and everything is run again.")
-    return content
+def _rows(folder: Path, evaluations: Sequence[Evaluation], models: Sequence[Candidate]) -> list[ResultRow]:
+    """What is known of these models under these protocols, and of the baselines under the same."""
+    found = []
+    for evaluation in evaluations:
+        asked = [folder / evaluation.key / model.key / RESULTS for model in models]
+        others = sorted(set((folder / evaluation.key).glob(f"*/{RESULTS}")) - set(asked))
+        rows = [row for file in asked for row in read_rows(file)]
+        baselines = [row for row in rows if row["model"] in _BASELINES]
+        found += [row for row in rows if row["model"] not in _BASELINES]
+        baselines += [row for file in others for row in read_rows(file) if row["model"] in _BASELINES]
+        found += {(row["task"], row["model"]): row for row in reversed(baselines)}.values()
+    return found
 
 
 def _yaml(path: Path) -> Any:

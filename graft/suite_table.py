@@ -6,15 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from graft.files import atomic_path
-from graft.results import ResultRow
+from graft.results import HEADLINE, ResultRow
 
-HEADLINE = {
-    "classification": ("top1", "top1_macro"),
-    "multilabel": ("map_macro", "map_micro"),
-    "retrieval": ("map_at_100_hits", "map_at_100_min"),
-    "segmentation": ("miou", "ap_macro"),
-    "vqa": ("accuracy", "accuracy_average"),
-}
 COLUMNS = (
     *("task", "dataset", "split", "model", "metric", "value", "low", "high", "n", "skipped", "prompts"),
     *("preprocessing", "model_sha256", "code_version", "seed"),
@@ -72,8 +65,8 @@ def _value(line: dict[str, str], dash: str) -> str:
 def _markdown(lines: Sequence[dict[str, str]]) -> str:
     head = [f"| {' | '.join(_SHORT)} |", f"|{' --- |' * len(_SHORT)}"]
     body = [" | ".join(_value(line, " to ") if key == "value" else line[key] for key in _SHORT) for line in lines]
-    note = "\nFigures in percent; in brackets 95 % intervals by bootstrap over images (1,000 resamples, seed 0).\n"
-    return "\n".join([*head, *(f"| {row.replace(chr(10), ' ')} |" for row in body)]) + "\n" + note
+    note = "Figures in percent; in brackets 95 % intervals by bootstrap over images (up to 1,000 resamples, seed 0)."
+    return "\n".join([*head, *(f"| {row.replace(chr(10), ' ')} |" for row in body), "", note]) + "\n"
 
 
 def _csv(lines: Sequence[dict[str, str]]) -> str:

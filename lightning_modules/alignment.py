@@ -86,6 +86,7 @@ class GraftAlignment(LightningModule):
         self.probe_top1_macro = MulticlassAccuracy(classes, average="macro")
         self._teacher: Teacher | None = None
         self._card: dict[str, Any] = {}
+        self._code_version = code_version()  # once: a checkout may change while it trains
 
     def configure_model(self) -> None:
         """Make encoder and words, once the data is known to be there.
@@ -219,9 +220,8 @@ class GraftAlignment(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what evaluation needs to rebuild the encoder, in plain types."""
         scale = float(self.log_scale.detach().exp())
-        checkpoint[CHECKPOINT_KEY] = checkpoint_card(
-            self._tower, logit_scale=scale, code_version=code_version(), **self._card
-        )
+        facts = self._card | {"code_version": self._code_version}
+        checkpoint[CHECKPOINT_KEY] = checkpoint_card(self._tower, logit_scale=scale, **facts)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse to go on from another architecture, sensor or teacher."""

@@ -108,7 +108,7 @@ def test_evaluation_configs_parse(parse: Any, name: str) -> None:
 def test_suites_list_evaluations_that_parse(parse: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     _, evaluations = read_suite(Path("configs/eval") / f"{name}.yaml")
-    assert len({each.identity for each in evaluations}) == len(evaluations)
+    assert len({each.key for each in evaluations}) == len(evaluations)
     for each in evaluations:
         config = parse("test", f"--config={each.config}", *(f"--{key}={value}" for key, value in each.settings.items()))
         assert bool(config.model.init_args.get("baseline")) == each.baseline

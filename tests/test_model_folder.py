@@ -15,12 +15,13 @@ from graft.cli import main
 from graft.encoders import Level
 from graft.errors import GraftError
 from graft.model_folder import read_model_folder
-from graft.results import ResultRow, append_rows
+from graft.results import append_rows
 from graft.sensors import get_sensor, sensor_names
 from graft.teacher import Teacher
 from graft.vqa.calibrate import write_calibration
 from lightning_modules import ZeroShotVQA
 from tests.export_inputs import LEVELS, checkpoints
+from tests.test_results import row
 from tests.test_vqa_calibrate import USUAL
 
 
@@ -89,26 +90,11 @@ def _picture(tile: torch.Tensor) -> object:
 
 
 def test_results_of_this_model_go_into_the_card(tmp_path: Path, runs: dict[Level, Path]) -> None:
-    row = ResultRow(
-        task="classification",
-        dataset="eurosat",
-        split="test",
-        n=9,
-        skipped=0,
-        model="aligned",
-        metrics={"top1": 0.75},
-        prompts=None,
-        preprocessing="native",
-        model_sha256=load_encoder(runs["image"]).sha256,
-        code_version="1234567",
-        seed=0,
-        command="x",
-    )
-    append_rows(tmp_path / "r.json", [row, row | {"model": "other", "model_sha256": "0"}])  # type: ignore[typeddict-item]
+    made = row(top1=0.75)
+    made["model_sha256"] = load_encoder(runs["image"]).sha256
+    append_rows(tmp_path / "r.json", [made, made | {"model": "other", "model_sha256": "0"}])  # type: ignore[typeddict-item]
     main(["export", str(runs["image"]), f"--out={tmp_path / 'm'}", f"--results={tmp_path / 'r.json'}"])
-    assert (
-        "| classification | eurosat | test | 9 | top1 0.750 | `1234567` |" in (tmp_path / "m" / "README.md").read_text()
-    )
+    assert "| classification | eurosat | test | 10 | top1 0.750 | `0` |" in (tmp_path / "m" / "README.md").read_text()
     with pytest.raises(SystemExit):
         main(["export", str(runs["pixel"]), f"--out={tmp_path / 'n'}", f"--results={tmp_path / 'r.json'}"])
     assert not (tmp_path / "n").exists()

@@ -1,7 +1,7 @@
 """`main.py suite`: many models under many protocols, stopped and taken up again, in one table."""
 
 import csv
-import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,10 +14,11 @@ import yaml
 
 import main
 from graft.errors import GraftError
-from graft.results import ResultRow, append_rows, read_rows
+from graft.results import read_rows
 from graft.suite import read_candidates, read_suite, run_suite
 from graft.suite_table import table_rows, write_tables
 from tests.export_inputs import write_checkpoint
+from tests.test_results import row
 
 ROOT = Path(__file__).parents[1]
 
@@ -88,7 +89,7 @@ def test_every_model_under_every_protocol_in_one_table(suite: Path, models: list
     assert len(calls) == 9
     out = suite.parent / "out"
     rows = read_rows(out / "results.json")
-    kinds = {(row["dataset"], row["preprocessing"]) for row in rows}
+    kinds = {(each["dataset"], each["preprocessing"]) for each in rows}
     assert len(kinds) == 3
     # image, tokens, folder, the baseline once and chance once, for each protocol.
     assert len(rows) == 15
@@ -131,6 +132,24 @@ def test_another_setting_is_another_protocol(suite: Path, models: list[str]) -> 
     assert len(calls) == 1
 
 
+def test_a_name_means_the_weights_that_it_is_given(suite: Path, models: list[str]) -> None:
+    def table(path: str) -> str:
+        run_suite(suite, [f"x={path.partition('=')[2] or path}"], main.main)
+        return (suite.parent / "out" / "table.csv").read_text()
+
+    image, pixel = table(models[0]), table(models[1])
+    assert image != pixel
+    assert table(models[0]) == image
+
+
+def test_another_calibration_is_another_model(models: list[str], tmp_path: Path) -> None:
+    shutil.copy(models[0], tmp_path / "last.ckpt")
+    bare, twin = (read_candidates([f"a={path}"])[0].key for path in (tmp_path / "last.ckpt", models[0]))
+    assert bare == twin
+    (tmp_path / "vqa.json").write_text("{}")
+    assert read_candidates([f"a={tmp_path / 'last.ckpt'}"])[0].key != bare
+
+
 def test_a_protocol_that_fails_is_told_and_the_others_go_on(
     suite: Path, models: list[str], probe: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -158,14 +177,16 @@ def test_killed_and_run_again_it_is_the_same_table(suite: Path, models: list[str
     out = suite.parent / "out"
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     limit = time.monotonic() + 120
-    while time.monotonic() < limit and not (out / "suite.json").exists():
+    while time.monotonic() < limit and not list(out.glob("*/*/results.json")):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert 1 <= len(json.loads((out / "suite.json").read_text())) < 9
+    assert 1 <= len(list(out.glob("*/*/results.json"))) < 9
+    assert "image" in (out / "table.md").read_text()  # the table so far
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
     for name in ("table.md", "table.csv", "table.tex"):
         assert (out / name).read_text() == (whole / name).read_text()
+    assert not list(out.glob("*/.*"))  # what the kill left
 
 
 @pytest.mark.parametrize(
@@ -195,22 +216,9 @@ def test_suites_that_are_none_are_told(tmp_path: Path, content: str) -> None:
 
 
 def test_tables_hold_what_latex_would_read(tmp_path: Path) -> None:
-    row = ResultRow(
-        task="retrieval",
-        dataset="a_b & c",
-        split="50 %",
-        n=3,
-        skipped=0,
-        model="x",
-        metrics={"map_at_100_hits": 0.5},
-        prompts=None,
-        preprocessing="native",
-        model_sha256=None,
-        code_version="v",
-        seed=None,
-        command="c",
-    )
-    append_rows(tmp_path / "r.json", [row])
-    write_tables(read_rows(tmp_path / "r.json"), [], tmp_path)
+    made = row("x")
+    made |= {"task": "retrieval", "dataset": "a_b & c", "split": "50 %", "n": 3, "prompts": None}
+    made["metrics"] = {"map_at_100_hits": 0.5}
+    write_tables([made], [], tmp_path)
     assert r"a\_b \& c & 50 \% & x & map\_at\_100\_hits & 50.0 & 3 & " in (tmp_path / "table.tex").read_text()
-    assert table_rows([row], [])[0]["low"] == ""
+    assert table_rows([made], [])[0]["low"] == ""

@@ -7,19 +7,16 @@ from typing import Any
 import open_clip
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor
 
 from graft.clip_names import to_huggingface
 from graft.encoders import PatchProjector, normalise
 from graft.errors import GraftError, import_extra
-from graft.export.parity import Parity, compare_all, probe_texts, probe_tiles
+from graft.export.parity import RECORD, Parity, compare_all, probe_texts, probe_tiles
 from graft.export.source import Source
-from graft.files import write_json
-from graft.model_folder import PROJECTOR, README
-from graft.staging import whole_folder
+from graft.files import whole_folder, write_json
+from graft.model_folder import PROJECTOR, README, write_tensors
 
-RECORD = "graft_export.json"
 _SPECIAL = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
 """open_clip's names of the two marks, and transformers'."""
 
@@ -47,7 +44,7 @@ def export_huggingface(source: Source, out: Path) -> list[Parity]:
             image_std=list(source.tower.std),
         ).save_pretrained(partial)
         if source.projector is not None:
-            save_file({key: value.contiguous() for key, value in source.projector.items()}, partial / PROJECTOR)
+            write_tensors(partial / PROJECTOR, source.projector)
         (partial / README).write_text(source.readme, encoding="utf-8")
         parity = _check(transformers, source, partial)
         write_json(partial / RECORD, {"card": source.card.plain(), "parity": [each.plain() for each in parity]})

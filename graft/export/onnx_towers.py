@@ -13,14 +13,13 @@ from torch import Tensor, nn
 
 from graft.encoders import SatelliteEncoder, run_blocks
 from graft.errors import import_extra
-from graft.export.parity import INT8_COSINE, Parity, compare, probe_texts, probe_tiles
+from graft.export.parity import INT8_COSINE, RECORD, Parity, compare, probe_texts, probe_tiles
 from graft.export.positions import positions_by_matrices
 from graft.export.source import Source
-from graft.files import write_json
+from graft.files import whole_folder, write_json
 from graft.model_folder import README
-from graft.staging import whole_folder
 
-IMAGE, IMAGE_INT8, TEXT, RECORD = "image.onnx", "image.int8.onnx", "text.onnx", "graft_export.json"
+IMAGE, IMAGE_INT8, TEXT = "image.onnx", "image.int8.onnx", "text.onnx"
 _OPSET = 18
 
 

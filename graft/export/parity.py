@@ -9,6 +9,8 @@ from torch import Tensor
 
 from graft.errors import GraftError
 
+RECORD = "graft_export.json"
+"""File of an export that is no model folder: its card, and what was compared."""
 MOST = 1e-4
 """Largest difference of a component of unit vectors that an export may have."""
 INT8_COSINE = 0.97

@@ -11,7 +11,7 @@ from torch import Tensor
 from graft.checkpoint import LoadedEncoder, load_encoder
 from graft.clip import LOCAL, create_clip, identity_of
 from graft.encoders import SatelliteEncoder, TowerConfig
-from graft.errors import GraftError
+from graft.errors import GraftError, first_line
 from graft.files import sha256_file
 from graft.model_card import ModelCard, model_readme
 from graft.model_folder import CALIBRATION, is_model_folder, read_model_folder
@@ -62,6 +62,8 @@ def open_source(
     encoder = loaded.encoder
     if not isinstance(encoder, SatelliteEncoder):
         raise GraftError(f"{model} holds {loaded.config.summary}, which has no tower to export. Give another --model.")
+    if is_model_folder(model) and (teacher is not None or teacher_weights is not None):
+        raise GraftError(f"{model} holds the text tower of its teacher. Leave --teacher and --teacher-weights out.")
     architecture, weights = architecture_and_weights(loaded.teacher["name"])
     if teacher is not None:
         architecture, weights = teacher, None
@@ -110,8 +112,11 @@ def _card(model: Path, loaded: LoadedEncoder, licence: str) -> ModelCard:
 
 def _run_config(model: Path) -> dict[str, Any] | None:
     """The run's `config.yaml`, which `main.py fit` leaves in the newest log folder beside the checkpoint."""
-    found = sorted(model.parent.glob("**/config.yaml"), key=lambda path: path.stat().st_mtime)
-    config: dict[str, Any] | None = yaml.safe_load(found[-1].read_text(encoding="utf-8")) if found else None
+    found = sorted(model.parent.glob("lightning_logs/*/config.yaml"), key=lambda path: path.stat().st_mtime)
+    try:
+        config: dict[str, Any] | None = yaml.safe_load(found[-1].read_text(encoding="utf-8")) if found else None
+    except (OSError, yaml.YAMLError) as error:
+        raise GraftError(f"{found[-1]} cannot be read ({first_line(error)}). Mend or remove it.") from error
     return config
 
 

@@ -8,7 +8,7 @@ from graft.device import find_device
 from graft.errors import GraftError
 from graft.prompts import is_text_vectors
 from graft.sliding import DenseScorer
-from graft.teacher import Teacher, architecture_and_weights
+from graft.teacher import teacher_of
 from graft.words import ClassWords, read_class_words
 
 
@@ -77,7 +77,4 @@ def _read_words(
 ) -> ClassWords:
     if is_text_vectors(prompts):
         return read_class_words(prompts, None, family)
-    if teacher is None:
-        teacher, recorded = architecture_and_weights(loaded.teacher["name"])
-        teacher_weights = teacher_weights or recorded
-    return read_class_words(prompts, Teacher(teacher, teacher_weights), family)
+    return read_class_words(prompts, teacher_of(loaded, teacher, teacher_weights), family)

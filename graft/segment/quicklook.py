@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 import rasterio
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from graft.lettering import fitted, font
 from graft.palette import NO_DATA, palette
 from graft.scene import SceneReader
 
@@ -62,8 +62,8 @@ def write_quicklook(
     draw = ImageDraw.Draw(sheet)
     for number, line in enumerate(lines):
         place = (_MARGIN, _MARGIN + (_TITLE + 12 + (_SMALL + 8) * (number - 1) if number else 0))
-        font = _font(_SMALL if number else _TITLE, bold=not number)
-        draw.text(place, _fitted(draw, line, font, wide), _PALE if number else _INK, font)
+        face = font(_SMALL if number else _TITLE, bold=not number)
+        draw.text(place, fitted(line, face, wide), _PALE if number else _INK, face)
     second = (_MARGIN + panel[0] + _GAP, top) if beside else (_MARGIN, top + panel[1] + _GAP)
     for image, corner in ((picture, (_MARGIN, top)), (classes, second)):
         sheet.paste(image, corner)
@@ -74,8 +74,8 @@ def write_quicklook(
         y = top + panels + 18 + number // columns * _LINE
         if colour is not None:
             draw.rectangle((x, y + 2, x + 22, y + 20), fill=colour, outline=_PALE)
-        font = _font(_TEXT)
-        draw.text((x + 32, y), _fitted(draw, text, font, _COLUMN - 40), _INK, font)
+        face = font(_TEXT)
+        draw.text((x + 32, y), fitted(text, face, _COLUMN - 40), _INK, face)
     sheet.save(path, "PNG")
 
 
@@ -115,25 +115,11 @@ def _scale_bar(draw: ImageDraw.ImageDraw, corner: tuple[int, int], panel: tuple[
     metres = max(step * power for step in _NICE if step * power <= wanted)
     length = round(metres * scale)
     text = f"{metres / 1000:g} km" if metres >= 1000 else f"{metres:g} m"
-    font = _font(_SMALL, bold=True)
-    width = max(length, round(draw.textlength(text, font)))
+    face = font(_SMALL, bold=True)
+    width = max(length, round(draw.textlength(text, face)))
     x, y = corner[0] + 12, corner[1] + panel[1] - 18
     if panel[0] < width + 30 or panel[1] < 60:
         return
     draw.rectangle((x - 8, y - 28, x + width + 8, y + 12), fill=_PAPER)
-    draw.text((x, y - 25), text, _INK, font)
+    draw.text((x, y - 25), text, _INK, face)
     draw.rectangle((x, y, x + length, y + 4), fill=_INK)
-
-
-def _fitted(draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
-    """The text, its end left out where it would not fit."""
-    if draw.textlength(text, font) <= width:
-        return text
-    while text and draw.textlength(text + "…", font) > width:
-        text = text[:-1]
-    return text + "…"
-
-
-def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size)

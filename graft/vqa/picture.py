@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from graft.lettering import fitted, font
 from graft.palette import Colour
 from graft.vqa.answer import Answer, confidence_word, quantity
 from graft.vqa.ground import GroundGrid
@@ -119,7 +118,7 @@ class _Entry:
 
 
 def _column(answer: Answer, grid: GroundGrid, layers: Sequence[Layer]) -> list[_Entry]:
-    size = next((size for size in (_ANSWER, 26, 20) if _length(answer.answer, font(size, bold=True)) <= SIDE), 18)
+    size = next((size for size in (_ANSWER, 26, 20) if font(size, bold=True).getlength(answer.answer) <= SIDE), 18)
     entries = [_Entry(line, size, bold=True) for line in _wrapped(answer.answer, font(size, bold=True), SIDE)[:6]]
     word = confidence_word(answer.confidence)
     entries.append(_Entry(f"confidence {answer.confidence:.2f}, {word}", _TEXT, ink=_PALE, before=4))
@@ -174,7 +173,7 @@ def _scale_bar(draw: ImageDraw.ImageDraw, corner: tuple[float, float], grid: Gro
     length = max(step * power for step in _NICE if step * power <= wanted * 1.0001)
     text = quantity(length, grid.length_unit) + (" (EPSG:3857)" if grid.units == "epsg3857" else "")
     bold, long = font(_SMALL, bold=True), round(float(length * scale))
-    room = max(long, round(_length(text, bold)))
+    room = max(long, round(bold.getlength(text)))
     left, top = corner[0] - room, corner[1]
     draw.text((left, top), text, _INK, bold)
     draw.rectangle((left, top + 21, left + long, top + 25), fill=_INK)
@@ -202,35 +201,15 @@ def _wrapped(text: str, face: ImageFont.FreeTypeFont, width: float) -> list[str]
     line = ""
     for word in text.split():
         joined = f"{line} {word}" if line else indent + word
-        if _length(joined, face) <= width:
+        if face.getlength(joined) <= width:
             line = joined
             continue
         if line:
             lines.append(line)
             indent = indent or "    "
         line = (indent if lines else "") + word
-        while _length(line, face) > width:
-            fits = next(n for n in range(len(line) - 1, 0, -1) if n == 1 or _length(line[:n], face) <= width)
+        while face.getlength(line) > width:
+            fits = next(n for n in range(len(line) - 1, 0, -1) if n == 1 or face.getlength(line[:n]) <= width)
             lines.append(line[:fits])
             line = line[fits:]
     return [*lines, line] if line else lines
-
-
-def fitted(text: str, face: ImageFont.FreeTypeFont, width: float) -> str:
-    """The text, its end left out where it would not fit."""
-    if _length(text, face) <= width:
-        return text
-    while text and _length(f"{text}…", face) > width:
-        text = text[:-1]
-    return f"{text}…"
-
-
-def _length(text: str, face: ImageFont.FreeTypeFont) -> float:
-    return float(face.getlength(text))
-
-
-@cache
-def font(size: int, *, bold: bool = False, code: bool = False) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans as matplotlib brings it along, in pixels."""
-    name = "DejaVuSansMono.ttf" if code else "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size)

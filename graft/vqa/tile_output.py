@@ -11,11 +11,11 @@ from shapely.geometry.polygon import orient
 
 from graft.errors import GraftError, first_line
 from graft.files import atomic_path, write_json
+from graft.lettering import fitted, font
 from graft.palette import Colour
 from graft.search.geojson import properties
 from graft.vqa.json_form import to_json
 from graft.vqa.overlay import draw_layers, layers_of
-from graft.vqa.picture import fitted, font
 from graft.vqa.python_form import to_python
 
 if TYPE_CHECKING:
