@@ -35,7 +35,6 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, AnnReport]:
     make_index(address, clustered(COUNT))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "CELL", COUNT // 8)
-        patch.setattr(module, "DRAWN", 20)
         return address, ann(address)
 
 
@@ -46,7 +45,7 @@ def test_recall_is_measured_and_reached(built: tuple[str, AnnReport]) -> None:
     assert (report.tiles, report.cells) == (COUNT, 8)
     assert report.bytes > COUNT * DIM / 8
     assert ann_report(index) == report
-    flat, queries = flat_vectors(index), torch.from_numpy(clustered(300, seed=5)).float()
+    flat, queries = flat_vectors(index), torch.from_numpy(clustered(30, seed=5)).float()
     _, places = nearest(flat.vectors, queries, 100)
     _, rows = ann_nearest(index, queries, 100)
     found = [np.isin(mine, flat.row_ids[exact.numpy()]).mean() for mine, exact in zip(rows, places, strict=True)]
