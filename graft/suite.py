@@ -20,6 +20,8 @@ from graft.suite_table import write_tables
 from graft.vqa.calibrate import calibration_file
 
 RESULTS = "results.json"
+# Not the hidden folders that a killed suite leaves: a pattern of pathlib takes dotted names for any others.
+_DONE = f"[!.]*/{RESULTS}"
 _NAME = re.compile(r"[\w.-]+")
 _BASELINES = ("clip_baseline", "ceiling", "chance", "majority", "oracle")
 
@@ -138,19 +140,17 @@ def run_suite(
     own, evaluations = read_suite(config)
     folder, models = out or own, read_candidates(checkpoints)
     pairs = [(evaluation, model) for evaluation in evaluations for model in models]
-    names = [model.name for model in models]
     failed: list[str] = []
-    skipped, tables = 0, write_tables([], names, folder)
+    skipped, tables = 0, _write(folder, evaluations, models)
     with tqdm(total=len(pairs), desc="Suite", unit="evaluation") as progress:
         for evaluation, model in pairs:
             progress.set_postfix_str(f"{evaluation.config.stem}, {model.name}")
             if (folder / evaluation.key / model.key / RESULTS).exists():
                 skipped += 1
-            elif not _run_one(evaluation, model, run, folder):
+            elif _run_one(evaluation, model, run, folder):
+                tables = _write(folder, evaluations, models)
+            else:
                 failed.append(f"{evaluation.config} for {model.name}")
-            rows = _rows(folder, evaluations, models)
-            write_json(folder / RESULTS, rows)
-            tables = write_tables(rows, names, folder)
             progress.update()
     for file in tables:
         print(file)
@@ -166,7 +166,7 @@ def _run_one(evaluation: Evaluation, model: Candidate, run: Callable[[list[str]]
     for stale in place.parent.glob(f".{place.name}.*"):  # of a suite that was killed
         shutil.rmtree(stale)
     # The baseline knows nothing of the model: once for each protocol is enough.
-    again = any(place.parent.glob(f"*/{RESULTS}"))
+    again = any(place.parent.glob(_DONE))
     try:
         with whole_folder(place) as part:
             settings = evaluation.settings | {
@@ -183,18 +183,22 @@ def _run_one(evaluation: Evaluation, model: Candidate, run: Callable[[list[str]]
     return True
 
 
-def _rows(folder: Path, evaluations: Sequence[Evaluation], models: Sequence[Candidate]) -> list[ResultRow]:
-    """What is known of these models under these protocols, and of the baselines under the same."""
-    found = []
+def _write(folder: Path, evaluations: Sequence[Evaluation], models: Sequence[Candidate]) -> list[Path]:
+    """Write what is known of these models under these protocols, and of the baselines under the same."""
+    rows: list[ResultRow] = []
     for evaluation in evaluations:
         asked = [folder / evaluation.key / model.key / RESULTS for model in models]
-        others = sorted(set((folder / evaluation.key).glob(f"*/{RESULTS}")) - set(asked))
-        rows = [row for file in asked for row in read_rows(file)]
-        baselines = [row for row in rows if row["model"] in _BASELINES]
-        found += [row for row in rows if row["model"] not in _BASELINES]
-        baselines += [row for file in others for row in read_rows(file) if row["model"] in _BASELINES]
-        found += {(row["task"], row["model"]): row for row in reversed(baselines)}.values()
-    return found
+        others = sorted(set((folder / evaluation.key).glob(_DONE)) - set(asked))
+        baselines: dict[str, ResultRow] = {}
+        for file in (*asked, *others):
+            for row in read_rows(file):
+                if row["model"] in _BASELINES:
+                    baselines.setdefault(row["model"], row)
+                elif file in asked:
+                    rows.append(row)
+        rows += baselines.values()
+    write_json(folder / RESULTS, rows)
+    return write_tables(rows, [model.name for model in models], folder)
 
 
 def _yaml(path: Path) -> Any:

@@ -91,10 +91,12 @@ def _picture(tile: torch.Tensor) -> object:
 
 def test_results_of_this_model_go_into_the_card(tmp_path: Path, runs: dict[Level, Path]) -> None:
     made = row(top1=0.75)
-    made["model_sha256"] = load_encoder(runs["image"]).sha256
+    made |= {"n": 9, "code_version": "1234567", "model_sha256": load_encoder(runs["image"]).sha256}
     append_rows(tmp_path / "r.json", [made, made | {"model": "other", "model_sha256": "0"}])  # type: ignore[typeddict-item]
     main(["export", str(runs["image"]), f"--out={tmp_path / 'm'}", f"--results={tmp_path / 'r.json'}"])
-    assert "| classification | eurosat | test | 10 | top1 0.750 | `0` |" in (tmp_path / "m" / "README.md").read_text()
+    assert (
+        "| classification | eurosat | test | 9 | top1 0.750 | `1234567` |" in (tmp_path / "m" / "README.md").read_text()
+    )
     with pytest.raises(SystemExit):
         main(["export", str(runs["pixel"]), f"--out={tmp_path / 'n'}", f"--results={tmp_path / 'r.json'}"])
     assert not (tmp_path / "n").exists()

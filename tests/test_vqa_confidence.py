@@ -9,16 +9,9 @@ import numpy.typing as npt
 import pytest
 
 from graft.vqa import confidence, toolbox
-from graft.vqa.check import check
-from graft.vqa.interpreter import run
-from graft.vqa.python_form import read_python
 from graft.vqa.toolbox import Toolbox
-from graft.vqa.values import Mask, Number, Value
-from tests.vqa_maps import grid_at
-
-
-def ask(program: str, tools: Toolbox) -> Value:
-    return run(check(read_python(program)), tools)
+from graft.vqa.values import Mask, Number
+from tests.vqa_maps import ask, grid_at
 
 
 @dataclass

@@ -5,17 +5,14 @@ from affine import Affine
 
 from graft.errors import GraftError
 from graft.vqa.budget import Budget, Spent, running
-from graft.vqa.check import check
 from graft.vqa.functions import FUNCTIONS, RELATIONS, SHAPES
 from graft.vqa.functions import SIZES as SIZE_WORDS
 from graft.vqa.ground import GroundGrid
-from graft.vqa.interpreter import run
 from graft.vqa.oracle import OracleVision
-from graft.vqa.python_form import read_python
 from graft.vqa.refusal import NothingThere, Refused
 from graft.vqa.toolbox import SIZES, Toolbox, UrbanRule
-from graft.vqa.values import Number, Objects, Text, Truth, Value
-from tests.vqa_maps import CLASSES, MEANING, PLACES, blank, draw, grid_at, metres, read_map, square_metres, tools
+from graft.vqa.values import Number, Objects, Text, Truth
+from tests.vqa_maps import CLASSES, MEANING, PLACES, ask, blank, draw, grid_at, metres, read_map, square_metres, tools
 
 VILLAGE = """
     LLLL......FFFF
@@ -26,10 +23,6 @@ VILLAGE = """
     ..LL........RR
     F...........RR
 """
-
-
-def ask(program: str, tools: Toolbox) -> Value:
-    return run(check(read_python(program)), tools)
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,13 @@ import pyproj
 from affine import Affine
 from rasterio.crs import CRS
 
+from graft.vqa.check import check
 from graft.vqa.ground import Floats, GroundGrid, Units
+from graft.vqa.interpreter import run
 from graft.vqa.oracle import OracleVision
+from graft.vqa.python_form import read_python
 from graft.vqa.toolbox import Toolbox
-from graft.vqa.values import Mask, Thing
+from graft.vqa.values import Mask, Thing, Value
 
 GEOD = pyproj.Geod(ellps="WGS84")
 PLACES = {
@@ -90,3 +93,8 @@ def square_metres(grid: GroundGrid, rows: tuple[int, int], columns: tuple[int, i
 
 def thing_of(pixels: npt.NDArray[np.bool_], box: tuple[int, int, int, int]) -> Thing:
     return Thing(1, box, pixels, ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), float(pixels.sum()), 1.0)
+
+
+def ask(program: str, tools: Toolbox) -> Value:
+    """Run a program over what a toolbox sees."""
+    return run(check(read_python(program)), tools)
