@@ -56,7 +56,7 @@ HEADLINE = {
     "classification": ("top1", "top1_macro"),
     "multilabel": ("map_macro", "map_micro"),
     "retrieval": ("map_at_100_hits", "map_at_100_min"),
-    "segmentation": ("miou", "ap_macro"),
+    "segmentation": ("miou", "map_macro"),
     "vqa": ("accuracy", "accuracy_average"),
 }
 """Figures of each task that a table shows, the first of them first."""

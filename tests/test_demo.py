@@ -18,7 +18,7 @@ from graft.errors import GraftError
 from graft.report import transfer
 from graft.report_questions import demo_questions
 from graft.report_search import SHOWN
-from graft.results import ResultRow
+from graft.results import HEADLINE, ResultRow
 from graft.vqa.asking import Asked, make_writers, read_questions
 from graft.vqa.concepts import load_concepts
 from scripts.demo import best_mode, check_world, demo
@@ -34,6 +34,14 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "run"
     demo(out=folder, seed=3, quick=True)
     return folder
+
+
+def test_what_tables_show_is_in_the_rows(out: Path) -> None:
+    rows = json.loads((out / "results.json").read_text())
+    assert {row["task"] for row in rows} == set(HEADLINE)
+    for row in rows:
+        if row["model"] in ("aligned", "pixel"):
+            assert set(HEADLINE[row["task"]]) <= set(row["metrics"]), row["task"]
 
 
 def test_rows_of_both_tasks_and_every_model(out: Path) -> None:
